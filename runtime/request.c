@@ -1,0 +1,66 @@
+/* runtime/request.c - the counted reference and the one settlement of a request.
+ *
+ * Any thread.  The promise: however many threads try to settle a request, `settled` runs once, for the
+ * first of them, without any lock; `destroy` runs once, when the last reference is gone, and never
+ * before that call of `settled` returned. */
+#include "runtime/request.h"
+
+#include <limits.h>
+#include <string.h>
+
+void muster__request_init(struct muster__request *request, const struct muster__request_class *class,
+                          enum muster__request_kind kind, const char *name)
+{
+    MUSTER_CHECK(class != NULL && class->destroy != NULL);
+    memset(request, 0, sizeof *request);
+    request->class = class;
+    request->kind = kind;
+    request->name = name;
+    atomic_init(&request->references, 1);
+    atomic_init(&request->settled, false);
+    atomic_init(&request->started, false);
+}
+
+void muster__request_acquire(struct muster__request *request)
+{
+    unsigned before = atomic_fetch_add_explicit(&request->references, 1, memory_order_relaxed);
+    MUSTER_CHECK(before > 0 && before < UINT_MAX / 2);
+}
+
+void muster__request_release(struct muster__request *request)
+{
+    if (request == NULL)
+        return;
+    unsigned before = atomic_fetch_sub_explicit(&request->references, 1, memory_order_acq_rel);
+    MUSTER_CHECK(before > 0);
+    if (before == 1)
+        request->class->destroy(request);
+}
+
+bool muster__request_settle(struct muster__request *request, const struct muster__outcome *outcome)
+{
+    if (atomic_exchange_explicit(&request->settled, true, memory_order_acq_rel))
+        return false;
+    if (request->class->settled == NULL)
+        return true;
+    /* The callback may let go of the last reference that we know of. */
+    muster__request_acquire(request);
+    request->class->settled(request, outcome);
+    muster__request_release(request);
+    return true;
+}
+
+bool muster__request_fail(struct muster__request *request, enum muster_status status,
+                          const char *message)
+{
+    const char *text = message != NULL ? message : muster_status_sentence(status);
+    /* Borrowed for the call, so nothing is allocated: failing must work without memory. */
+    struct muster_error error = {.status = status, .message = (char *)text};
+    struct muster__outcome outcome = {.status = status, .error = &error};
+    return muster__request_settle(request, &outcome);
+}
+
+bool muster__request_is_settled(const struct muster__request *request)
+{
+    return atomic_load_explicit(&request->settled, memory_order_acquire);
+}

@@ -1,0 +1,75 @@
+/* runtime/request.h - one piece of work for a worker: an event, a message, a call.  Internal.
+ *
+ * A request is its maker's memory (embed it, or allocate it) with a counted reference.  It has two
+ * endings, in this order, each exactly once:
+ *   settled - the answer is there, or it is certain that none will come: result, error, cancellation,
+ *             timeout, crash, shutdown.  Whoever claims it first wins; the others do nothing.
+ *   ended   - nothing of it runs any more (every waitUntil, every body has come to its end).  The
+ *             keepalive hold of the request is dropped here.
+ */
+#ifndef MUSTER_REQUEST_H
+#define MUSTER_REQUEST_H
+
+#include "runtime/check.h"
+#include "runtime/http_message.h"
+#include "runtime/value.h"
+
+enum muster__request_kind {
+    MUSTER__REQUEST_LIFECYCLE, /* "install", "activate": dispatched as an ExtendableEvent */
+    MUSTER__REQUEST_FETCH,     /* "fetch" */
+    MUSTER__REQUEST_EVENT,     /* functional event: "push", "sync", or a custom name; `data` */
+    MUSTER__REQUEST_MESSAGE,   /* "message" with `data` */
+    MUSTER__REQUEST_CALL,      /* a named function of the script with `data` (an array) */
+};
+
+struct muster__request;
+
+/* The answer; everything borrowed until the call returns. */
+struct muster__outcome {
+    enum muster_status status;                     /* MUSTER_PASSED: a fetch nobody answered */
+    const struct muster_http_response *response; /* fetch, with MUSTER_OK */
+    const struct muster_value *value;              /* call: its result; may be NULL */
+    const struct muster_error *error;              /* may be NULL */
+};
+
+struct muster__request_class {
+    /* Thread: any thread of muster's, once; no lock is held.  Must not block.  Copy what you keep. */
+    void (*settled)(struct muster__request *request, const struct muster__outcome *outcome);
+    /* Thread: any, once, when the last reference is gone. */
+    void (*destroy)(struct muster__request *request);
+};
+
+struct muster__request {
+    struct muster__request *next; /* whoever holds it: mailbox, list of what is in flight */
+    struct muster__request *previous;
+    const struct muster__request_class *class;
+    atomic_uint references;
+    atomic_bool settled;
+    atomic_bool started; /* written before the turn that runs it begins */
+    enum muster__request_kind kind;
+    uint64_t id; /* unique in an instance; for logs */
+
+    const char *name;                /* event type or function name; the maker's, lives as long */
+    struct muster_value *data;       /* the maker's */
+    struct muster_http_request http; /* FETCH; the maker's memory */
+
+    uint64_t received_us;        /* when book-keeping began */
+    uint64_t keepalive_until_us; /* 0: a full idle time from the post on */
+    void *engine_data;           /* the engine's while it is delivered */
+    void *slot;                  /* the slot in which it waits; the slot's */
+    bool holds_slot;             /* its end drops a hold of the slot; the slot's */
+};
+
+/* Thread: any.  One reference, the caller's; the class must have destroy. */
+void muster__request_init(struct muster__request *request, const struct muster__request_class *class,
+                          enum muster__request_kind kind, const char *name);
+void muster__request_acquire(struct muster__request *request);
+void muster__request_release(struct muster__request *request);
+/* Thread: any.  True: this call settled it. */
+bool muster__request_settle(struct muster__request *request, const struct muster__outcome *outcome);
+/* As above, with a status and a sentence (NULL: the status's own). */
+bool muster__request_fail(struct muster__request *request, enum muster_status status,
+                          const char *message);
+bool muster__request_is_settled(const struct muster__request *request);
+
+#endif

@@ -1,0 +1,22 @@
+/* runtime/script.h - a script that is ready to run: its text, where it came from, its map.  Internal. */
+#ifndef MUSTER_SCRIPT_H
+#define MUSTER_SCRIPT_H
+
+#include "runtime/base.h"
+
+struct muster__source_map;
+
+struct muster__script {
+    char *url;  /* "file:///srv/app/worker.js"; what errors name */
+    char *text; /* classic text; a module's bundle; NULL for native */
+    size_t length;
+    bool is_module;                  /* text is an iife bundle that assigns `__muster_module` */
+    struct muster__source_map *map;  /* NULL: positions are the author's already */
+    const struct muster_native_worker *native; /* native engine only */
+    void *native_library;            /* the dlopen handle, closed with the script */
+};
+
+/* Frees what it owns; NULL and zeroed are fine. */
+void muster__script_destroy(struct muster__script *script);
+
+#endif
