@@ -1,0 +1,273 @@
+/* runtime/pool_poll.c - one thread at a time waits for descriptors and timers.  See pool.h.
+ *
+ * The role is one atomic flag.  Its holder flushes, waits, runs timers and sources, flushes again and
+ * gives the role back before it runs any turn; the time of giving it back is noted for the monitor. */
+#include "runtime/pool_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define EVENTS_AT_ONCE 128
+
+/* ---- timers: a binary heap of pointers, the position noted in each ---- */
+
+static void timer_place(struct muster__pool *pool, size_t i, struct muster__pool_timer *timer)
+{
+    pool->timers[i] = timer;
+    timer->position = i + 1;
+}
+
+static void timer_sift_up(struct muster__pool *pool, size_t i)
+{
+    struct muster__pool_timer *timer = pool->timers[i];
+    while (i > 0 && pool->timers[(i - 1) / 2]->at_us > timer->at_us) {
+        timer_place(pool, i, pool->timers[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    timer_place(pool, i, timer);
+}
+
+static void timer_sift_down(struct muster__pool *pool, size_t i)
+{
+    struct muster__pool_timer *timer = pool->timers[i];
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= pool->timer_count)
+            break;
+        if (child + 1 < pool->timer_count &&
+            pool->timers[child + 1]->at_us < pool->timers[child]->at_us)
+            child++;
+        if (pool->timers[child]->at_us >= timer->at_us)
+            break;
+        timer_place(pool, i, pool->timers[child]);
+        i = child;
+    }
+    timer_place(pool, i, timer);
+}
+
+static void timer_remove_locked(struct muster__pool *pool, struct muster__pool_timer *timer)
+{
+    size_t i = timer->position - 1;
+    struct muster__pool_timer *last = pool->timers[--pool->timer_count];
+    timer->position = 0;
+    if (last != timer) {
+        timer_place(pool, i, last);
+        timer_sift_up(pool, i);
+        timer_sift_down(pool, last->position - 1);
+    }
+}
+
+static void note_first_locked(struct muster__pool *pool)
+{
+    atomic_store(&pool->first_timer_us, pool->timer_count ? pool->timers[0]->at_us : UINT64_MAX);
+}
+
+static bool timer_reserve_locked(struct muster__pool *pool)
+{
+    if (pool->timer_count < pool->timer_capacity)
+        return true;
+    size_t capacity = pool->timer_capacity ? pool->timer_capacity * 2 : 64;
+    struct muster__pool_timer **timers =
+        realloc(pool->timers, capacity * sizeof(struct muster__pool_timer *));
+    if (!timers)
+        return false;
+    pool->timers = timers;
+    pool->timer_capacity = capacity;
+    return true;
+}
+
+enum muster_status muster__pool_timer_set(struct muster__pool *pool,
+                                          struct muster__pool_timer *timer, uint64_t at_us)
+{
+    pthread_mutex_lock(&pool->timer_lock);
+    if (!timer->position && !timer_reserve_locked(pool)) {
+        pthread_mutex_unlock(&pool->timer_lock);
+        return MUSTER_NO_MEMORY;
+    }
+    uint64_t first = atomic_load(&pool->first_timer_us);
+    if (timer->position)
+        timer_remove_locked(pool, timer);
+    timer->at_us = at_us;
+    timer_place(pool, pool->timer_count++, timer);
+    timer_sift_up(pool, timer->position - 1);
+    note_first_locked(pool);
+    pthread_mutex_unlock(&pool->timer_lock);
+    if (at_us < first && atomic_load(&pool->poll_waiting))
+        muster__pool_poll_wake(pool);
+    return MUSTER_OK;
+}
+
+bool muster__pool_timer_cancel(struct muster__pool *pool, struct muster__pool_timer *timer)
+{
+    pthread_mutex_lock(&pool->timer_lock);
+    bool was_set = timer->position != 0;
+    if (was_set) {
+        timer_remove_locked(pool, timer);
+        note_first_locked(pool);
+    }
+    pthread_mutex_unlock(&pool->timer_lock);
+    return was_set;
+}
+
+static void run_timers(struct muster__pool *pool, uint64_t now_us)
+{
+    while (atomic_load(&pool->first_timer_us) <= now_us) {
+        pthread_mutex_lock(&pool->timer_lock);
+        struct muster__pool_timer *timer = NULL;
+        if (pool->timer_count && pool->timers[0]->at_us <= now_us) {
+            timer = pool->timers[0];
+            timer_remove_locked(pool, timer);
+            note_first_locked(pool);
+        }
+        /* Under the lock, so that a cancel that finds it unset knows that it has run: it only
+         * schedules an actor or wakes a thread, and may not touch timers. */
+        if (timer)
+            timer->fire(timer, now_us);
+        pthread_mutex_unlock(&pool->timer_lock);
+    }
+}
+
+/* ---- flushers ---- */
+
+void muster__pool_flush(struct muster__pool *pool, struct muster__pool_flusher *flusher)
+{
+    if (atomic_exchange(&flusher->scheduled, true))
+        return;
+    struct muster__pool_flusher *head = atomic_load(&pool->flushers);
+    do {
+        flusher->next = head;
+    } while (!atomic_compare_exchange_weak(&pool->flushers, &head, flusher));
+    if (atomic_load(&pool->poll_waiting))
+        muster__pool_poll_wake(pool);
+    else if (!muster__pool_is_current(pool) && !atomic_load(&pool->polled))
+        (void)muster__pool_wake_one(pool);
+}
+
+static void run_flushers(struct muster__pool *pool, uint64_t now_us)
+{
+    struct muster__pool_flusher *list = atomic_exchange(&pool->flushers, NULL);
+    while (list) {
+        struct muster__pool_flusher *flusher = list;
+        list = list->next;
+        atomic_store(&flusher->scheduled, false);
+        flusher->flush(flusher, now_us);
+    }
+}
+
+/* ---- sources ---- */
+
+static enum muster_status control(struct muster__pool *pool, int operation,
+                                  struct muster__pool_source *source, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data = {.ptr = source}};
+    return epoll_ctl(pool->epoll, operation, source->fd, &event) ? MUSTER_SYSTEM : MUSTER_OK;
+}
+
+enum muster_status muster__pool_source_add(struct muster__pool *pool,
+                                           struct muster__pool_source *source, uint32_t events)
+{
+    return control(pool, EPOLL_CTL_ADD, source, events);
+}
+
+enum muster_status muster__pool_source_change(struct muster__pool *pool,
+                                              struct muster__pool_source *source, uint32_t events)
+{
+    return control(pool, EPOLL_CTL_MOD, source, events);
+}
+
+void muster__pool_source_remove(struct muster__pool *pool, struct muster__pool_source *source)
+{
+    (void)control(pool, EPOLL_CTL_DEL, source, 0);
+}
+
+/* ---- the role ---- */
+
+void muster__pool_poll_wake(struct muster__pool *pool)
+{
+    uint64_t one = 1;
+    atomic_fetch_add_explicit(&pool->wakes, 1, memory_order_relaxed);
+    if (write(pool->wake_fd, &one, sizeof(one)) < 0)
+        MUSTER_CHECK(errno == EAGAIN); /* it is readable already */
+}
+
+static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_event *events)
+{
+    struct timespec timeout = {0, 0};
+    struct timespec *limit = &timeout;
+    if (may_wait) {
+        atomic_store(&pool->poll_waiting, true);
+        uint64_t first = atomic_load(&pool->first_timer_us);
+        uint64_t now_us = muster__now_us();
+        /* Said; now look again. */
+        if (muster__pool_has_work(pool) || atomic_load(&pool->flushers) ||
+            atomic_load(&pool->stopping) || first <= now_us)
+            ;
+        else if (first == UINT64_MAX)
+            limit = NULL;
+        else
+            timeout = (struct timespec){(time_t)((first - now_us) / 1000000),
+                                        (long)((first - now_us) % 1000000) * 1000};
+    }
+    int count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, limit, NULL);
+    if (count < 0 && errno == ENOSYS) /* before Linux 5.11 */
+        count = epoll_wait(pool->epoll, events, EVENTS_AT_ONCE,
+                           !limit ? -1 : (int)(timeout.tv_sec * 1000 + (timeout.tv_nsec + 999999) / 1000000));
+    atomic_store(&pool->poll_waiting, false);
+    return count;
+}
+
+static void drain_wake(struct muster__pool *pool)
+{
+    uint64_t count;
+    if (read(pool->wake_fd, &count, sizeof(count)) < 0)
+        MUSTER_CHECK(errno == EAGAIN || errno == EINTR);
+}
+
+bool muster__pool_poll(struct muster__pool *pool, bool may_wait)
+{
+    if (atomic_exchange(&pool->polled, true))
+        return false;
+    struct epoll_event events[EVENTS_AT_ONCE];
+    run_flushers(pool, muster__now_us());
+    int count = wait_events(pool, may_wait, events);
+    uint64_t now_us = muster__now_us();
+    run_timers(pool, now_us);
+    for (int i = 0; i < count; i++) {
+        struct muster__pool_source *source = events[i].data.ptr;
+        if (source)
+            source->ready(source, events[i].events, now_us);
+        else
+            drain_wake(pool);
+    }
+    run_flushers(pool, now_us);
+    atomic_store(&pool->poll_free_since_us, now_us);
+    atomic_store(&pool->polled, false);
+    return true;
+}
+
+enum muster_status muster__pool_poll_init(struct muster__pool *pool)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = NULL}};
+    pthread_mutex_init(&pool->timer_lock, NULL);
+    atomic_init(&pool->first_timer_us, UINT64_MAX);
+    pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pool->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (pool->wake_fd >= 0 && pool->epoll >= 0 &&
+        !epoll_ctl(pool->epoll, EPOLL_CTL_ADD, pool->wake_fd, &event))
+        return MUSTER_OK;
+    muster__pool_poll_clean_up(pool);
+    return MUSTER_SYSTEM;
+}
+
+void muster__pool_poll_clean_up(struct muster__pool *pool)
+{
+    if (pool->epoll >= 0)
+        close(pool->epoll);
+    if (pool->wake_fd >= 0)
+        close(pool->wake_fd);
+    free(pool->timers);
+    pthread_mutex_destroy(&pool->timer_lock);
+}
