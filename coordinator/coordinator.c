@@ -1,0 +1,868 @@
+/* coordinator/coordinator.c - the coordinator's thread: it feeds the core and does what the core says.
+ *
+ * It runs no script and waits for no worker.  Messages come from any thread into one inbox, each in its
+ * sender's memory; a round takes all of them, feeds the core an event for each and performs the actions;
+ * what an action answers at once is fed after the actions of its step.  The scope map is published once
+ * a round, before any job of that round settles. */
+#include "coordinator/instance.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One running of a version: the driver's record.  References: the table's, one for each message that is
+ * posted, and one for the worker until it is gone. */
+struct muster__instance {
+    atomic_uint references;
+    uint64_t id;
+    struct muster *muster;
+    struct muster__version *version;
+    struct muster__remote_worker *worker; /* coordinator */
+    uint32_t host;
+    uint32_t incarnation;
+    bool attached, opened;
+    struct muster__instance *next; /* in the table */
+
+    /* Two, because the first may still be ending when the second is sent. */
+    struct muster__lifecycle {
+        struct muster__request request;
+        struct muster__message ended;
+        struct muster__instance *instance;
+        enum muster_status status;
+    } install, activate;
+
+    enum muster_status started_status, gone_status;
+    struct muster_error started_error; /* why it did not start */
+    struct muster__message started, skip_waiting, close_self, wedged, gone;
+};
+
+/* ---- the inbox ---- */
+
+bool muster__coordinator_post(struct muster *muster, struct muster__message *message)
+{
+    pthread_mutex_lock(&muster->inbox.lock);
+    bool news = !message->posted;
+    if (news) {
+        message->posted = true;
+        message->next = NULL;
+        bool first = muster->inbox.head == NULL;
+        *muster->inbox.tail = message;
+        muster->inbox.tail = &message->next;
+        if (first)
+            pthread_cond_signal(&muster->inbox.wake);
+    }
+    pthread_mutex_unlock(&muster->inbox.lock);
+    return news;
+}
+
+static void instance_release(struct muster__instance *instance);
+
+static void post_from_instance(struct muster__instance *instance, struct muster__message *message)
+{
+    atomic_fetch_add(&instance->references, 1);
+    if (!muster__coordinator_post(instance->muster, message))
+        instance_release(instance);
+}
+
+static void instance_release(struct muster__instance *instance)
+{
+    if (atomic_fetch_sub(&instance->references, 1) != 1)
+        return;
+    muster_error_clean_up(&instance->started_error);
+    muster__version_release(instance->version);
+    free(instance);
+}
+
+/* ---- tables: small chained hashes by id; ids count up, so their low bits spread ---- */
+
+static bool reserve_versions(struct muster *muster)
+{
+    if (muster->own.version_count < muster->own.version_capacity)
+        return true;
+    size_t capacity = muster->own.version_capacity ? muster->own.version_capacity * 2 : 64;
+    struct muster__version **buckets = calloc(capacity, sizeof(struct muster__version *));
+    if (!buckets)
+        return false;
+    for (size_t i = 0; i < muster->own.version_capacity; i++)
+        while (muster->own.versions[i]) {
+            struct muster__version *version = muster->own.versions[i];
+            muster->own.versions[i] = version->next;
+            version->next = buckets[version->id & (capacity - 1)];
+            buckets[version->id & (capacity - 1)] = version;
+        }
+    free(muster->own.versions);
+    muster->own.versions = buckets;
+    muster->own.version_capacity = capacity;
+    return true;
+}
+
+static struct muster__version *find_version(struct muster *muster, uint32_t id)
+{
+    struct muster__version *version =
+        muster->own.version_capacity ? muster->own.versions[id & (muster->own.version_capacity - 1)] : NULL;
+    while (version && version->id != id)
+        version = version->next;
+    return version;
+}
+
+static void remove_version(struct muster *muster, uint32_t id)
+{
+    struct muster__version **at = &muster->own.versions[id & (muster->own.version_capacity - 1)];
+    while ((*at)->id != id)
+        at = &(*at)->next;
+    *at = (*at)->next;
+    muster->own.version_count--;
+}
+
+static bool reserve_instances(struct muster *muster)
+{
+    if (muster->own.instance_count < muster->own.instance_capacity)
+        return true;
+    size_t capacity = muster->own.instance_capacity ? muster->own.instance_capacity * 2 : 64;
+    struct muster__instance **buckets = calloc(capacity, sizeof(struct muster__instance *));
+    if (!buckets)
+        return false;
+    for (size_t i = 0; i < muster->own.instance_capacity; i++)
+        while (muster->own.instances[i]) {
+            struct muster__instance *instance = muster->own.instances[i];
+            muster->own.instances[i] = instance->next;
+            instance->next = buckets[instance->id & (capacity - 1)];
+            buckets[instance->id & (capacity - 1)] = instance;
+        }
+    free(muster->own.instances);
+    muster->own.instances = buckets;
+    muster->own.instance_capacity = capacity;
+    return true;
+}
+
+static struct muster__instance *find_instance(struct muster *muster, uint64_t id)
+{
+    struct muster__instance *instance =
+        muster->own.instance_capacity ? muster->own.instances[id & (muster->own.instance_capacity - 1)]
+                                      : NULL;
+    while (instance && instance->id != id)
+        instance = instance->next;
+    return instance;
+}
+
+static void remove_instance(struct muster *muster, uint64_t id)
+{
+    struct muster__instance **at = &muster->own.instances[id & (muster->own.instance_capacity - 1)];
+    while ((*at)->id != id)
+        at = &(*at)->next;
+    *at = (*at)->next;
+    muster->own.instance_count--;
+}
+
+/* ---- events to the core ---- */
+
+static void feed(struct muster *muster, const struct muster__core_event *event);
+
+/* Fed after the actions of this step. */
+static void answer(struct muster *muster, struct muster__core_event event)
+{
+    if (muster->own.pending_count == muster->own.pending_capacity) {
+        size_t capacity = muster->own.pending_capacity ? muster->own.pending_capacity * 2 : 32;
+        struct muster__core_event *pending = realloc(muster->own.pending, capacity * sizeof(*pending));
+        /* An answer that is lost would leave the core waiting; its own deadlines would find it late. */
+        MUSTER_CHECK(pending);
+        muster->own.pending = pending;
+        muster->own.pending_capacity = capacity;
+    }
+    muster->own.pending[muster->own.pending_count++] = event;
+}
+
+/* ---- what a worker tells ---- */
+
+static void on_started(void *user_data, enum muster_status status, const struct muster_error *error)
+{
+    struct muster__instance *instance = user_data;
+    instance->started_status = status;
+    if (status != MUSTER_OK && error)
+        muster_error_copy(&instance->started_error, error);
+    post_from_instance(instance, &instance->started);
+}
+
+static void run_started(struct muster__message *message, struct muster *muster)
+{
+    struct muster__instance *instance = MUSTER_CONTAINER_OF(message, struct muster__instance, started);
+    if (instance->started_status != MUSTER_OK) {
+        atomic_fetch_add(&muster->counters.start_failures, 1);
+        const struct muster_error *error = &instance->started_error;
+        muster__log(muster, MUSTER_LOG_ERROR, instance->version->scope, "%s%s%s%s",
+                    error->file ? error->file : "", error->line ? ": " : error->file ? ": " : "",
+                    error->name ? error->name : "", error->message ? error->message : "");
+    }
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_STARTED,
+                                              .instance = instance->id,
+                                              .status = instance->started_status});
+    instance_release(instance);
+}
+
+static void on_console(void *user_data, enum muster_log_level level, const char *text, size_t length)
+{
+    struct muster__instance *instance = user_data;
+    struct muster *muster = instance->muster;
+    if (muster->options.console)
+        muster->options.console(instance->version->scope, level, (struct muster_bytes){text, length},
+                                muster->options.user_data);
+    else
+        muster__log(muster, level, instance->version->scope, "%.*s", (int)length, text);
+}
+
+static void on_report(void *user_data, const struct muster_error *error)
+{
+    struct muster__instance *instance = user_data;
+    const char *detail = error->stack && *error->stack ? error->stack : "";
+    muster__log(instance->muster, MUSTER_LOG_ERROR, instance->version->scope, "%s:%d:%d: %s%s%s%s%s",
+                error->file ? error->file : "?", error->line, error->column,
+                error->name ? error->name : "", error->name ? ": " : "",
+                error->message ? error->message : muster_status_sentence(error->status),
+                *detail ? "\n" : "", detail);
+}
+
+static void on_skip_waiting(void *user_data)
+{
+    struct muster__instance *instance = user_data;
+    post_from_instance(instance, &instance->skip_waiting);
+}
+
+static void run_skip_waiting(struct muster__message *message, struct muster *muster)
+{
+    struct muster__instance *instance =
+        MUSTER_CONTAINER_OF(message, struct muster__instance, skip_waiting);
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_SKIP_WAITING,
+                                              .instance = instance->id});
+    instance_release(instance);
+}
+
+static void on_close_self(void *user_data)
+{
+    struct muster__instance *instance = user_data;
+    post_from_instance(instance, &instance->close_self);
+}
+
+static void run_close_self(struct muster__message *message, struct muster *muster)
+{
+    struct muster__instance *instance =
+        MUSTER_CONTAINER_OF(message, struct muster__instance, close_self);
+    feed(muster,
+         &(struct muster__core_event){.kind = MUSTER__CORE_CLOSE_SELF, .instance = instance->id});
+    instance_release(instance);
+}
+
+static void on_wedged(void *user_data)
+{
+    struct muster__instance *instance = user_data;
+    post_from_instance(instance, &instance->wedged);
+}
+
+static void run_wedged(struct muster__message *message, struct muster *muster)
+{
+    struct muster__instance *instance = MUSTER_CONTAINER_OF(message, struct muster__instance, wedged);
+    atomic_fetch_add(&muster->counters.wedged, 1);
+    muster__log(muster, MUSTER_LOG_ERROR, instance->version->scope,
+                "worker %llu is wedged: it does not yield and cannot be interrupted; its thread is replaced",
+                (unsigned long long)instance->id);
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_WEDGED, .instance = instance->id});
+    instance_release(instance);
+}
+
+static enum muster_status on_dispatch(void *user_data, const char *scope,
+                                      struct muster__request *request, uint64_t keepalive_until_us)
+{
+    struct muster__instance *instance = user_data;
+    return muster__dispatch_from_worker(instance->muster, scope, request, keepalive_until_us);
+}
+
+static void on_gone(void *user_data, const struct muster__worker_report *report)
+{
+    struct muster__instance *instance = user_data;
+    instance->gone_status = report->status;
+    (void)muster__coordinator_post(instance->muster, &instance->gone); /* with the worker's reference */
+}
+
+static void run_gone(struct muster__message *message, struct muster *muster)
+{
+    struct muster__instance *instance = MUSTER_CONTAINER_OF(message, struct muster__instance, gone);
+    if (instance->gone_status != MUSTER_OK)
+        muster__log(muster, MUSTER_LOG_WARNING, instance->version->scope, "worker %llu ended: %s",
+                    (unsigned long long)instance->id, muster_status_sentence(instance->gone_status));
+    muster__service_gone(muster->service, instance->worker, instance->gone_status, muster__now_us());
+    instance->worker = NULL;
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_GONE,
+                                              .instance = instance->id,
+                                              .status = instance->gone_status});
+    instance_release(instance);
+}
+
+static const struct muster__worker_listener listener = {
+    .started = on_started,
+    .console = on_console,
+    .report = on_report,
+    .skip_waiting = on_skip_waiting,
+    .close_self = on_close_self,
+    .wedged = on_wedged,
+    .dispatch = on_dispatch,
+    .gone = on_gone,
+};
+
+/* ---- lifecycle events ---- */
+
+static void lifecycle_settled(struct muster__request *request, const struct muster__outcome *outcome)
+{
+    struct muster__lifecycle *lifecycle =
+        MUSTER_CONTAINER_OF(request, struct muster__lifecycle, request);
+    struct muster__instance *instance = lifecycle->instance;
+    /* A script without a listener for it has nothing against it. */
+    lifecycle->status = outcome->status == MUSTER_PASSED ? MUSTER_OK : outcome->status;
+    if (lifecycle->status != MUSTER_OK)
+        muster__log(instance->muster, MUSTER_LOG_ERROR, instance->version->scope, "%s failed: %s",
+                    request->name,
+                    outcome->error && outcome->error->message ? outcome->error->message
+                                                              : muster_status_sentence(outcome->status));
+    post_from_instance(instance, &lifecycle->ended);
+}
+
+static void lifecycle_destroyed(struct muster__request *request)
+{
+    instance_release(MUSTER_CONTAINER_OF(request, struct muster__lifecycle, request)->instance);
+}
+
+static const struct muster__request_class lifecycle_class = {lifecycle_settled, lifecycle_destroyed};
+
+static void run_lifecycle_ended(struct muster__message *message, struct muster *muster)
+{
+    struct muster__lifecycle *lifecycle =
+        MUSTER_CONTAINER_OF(message, struct muster__lifecycle, ended);
+    struct muster__instance *instance = lifecycle->instance;
+    feed(muster, &(struct muster__core_event){.kind = lifecycle == &instance->activate
+                                                          ? MUSTER__CORE_ACTIVATE_ENDED
+                                                          : MUSTER__CORE_INSTALL_ENDED,
+                                              .instance = instance->id,
+                                              .status = lifecycle->status});
+    instance_release(instance);
+}
+
+static void dispatch_lifecycle(struct muster__instance *instance, struct muster__lifecycle *lifecycle,
+                               const char *name)
+{
+    if (!instance->worker)
+        return; /* GONE is on its way */
+    atomic_fetch_add(&instance->references, 1); /* the request's */
+    lifecycle->instance = instance;
+    lifecycle->ended.run = run_lifecycle_ended;
+    muster__request_init(&lifecycle->request, &lifecycle_class, MUSTER__REQUEST_LIFECYCLE, name);
+    lifecycle->request.received_us = muster__now_us();
+    instance->worker->class->control(instance->worker, &lifecycle->request);
+    muster__request_release(&lifecycle->request);
+}
+
+/* ---- actions ---- */
+
+static struct muster__instance *make_instance(struct muster *muster, uint64_t id, uint32_t version_id)
+{
+    struct muster__instance *instance = find_instance(muster, id);
+    if (instance)
+        return instance;
+    struct muster__version *version = find_version(muster, version_id);
+    instance = version && reserve_instances(muster) ? calloc(1, sizeof(*instance)) : NULL;
+    if (!instance)
+        return NULL;
+    atomic_init(&instance->references, 1);
+    instance->id = id;
+    instance->muster = muster;
+    instance->version = muster__version_acquire(version);
+    instance->started.run = run_started;
+    instance->skip_waiting.run = run_skip_waiting;
+    instance->close_self.run = run_close_self;
+    instance->wedged.run = run_wedged;
+    instance->gone.run = run_gone;
+    struct muster__instance **bucket =
+        &muster->own.instances[id & (muster->own.instance_capacity - 1)];
+    instance->next = *bucket;
+    *bucket = instance;
+    muster->own.instance_count++;
+    return instance;
+}
+
+static uint64_t hash_text(const char *text)
+{
+    uint64_t hash = 14695981039346656037ull;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211ull;
+    return hash;
+}
+
+static void do_place(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__core_event event = {.kind = MUSTER__CORE_PLACED,
+                                       .instance = action->instance,
+                                       .status = MUSTER_NO_MEMORY};
+    struct muster__instance *instance = make_instance(muster, action->instance, action->version);
+    if (instance) {
+        const struct muster_placement_request request = {
+            .size = sizeof(request),
+            .id = action->instance,
+            .key = hash_text(instance->version->scope),
+            .requester = 0,
+        };
+        event.status =
+            muster__service_place(muster->service, &request, muster__now_us(), &event.host);
+    }
+    answer(muster, event);
+}
+
+static void do_start(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    struct muster__version *version = instance->version;
+    instance->host = action->host;
+    instance->incarnation = muster__slot_attach(version->slot);
+    instance->attached = true;
+    atomic_fetch_add(&muster->counters.starts, 1);
+    if (version->starts++)
+        atomic_fetch_add(&muster->counters.revivals, 1);
+    const struct muster__worker_options options = {
+        .engine = version->engine,
+        .loader = &version->loader,
+        .type = MUSTER__WORKER_SERVICE,
+        .trust = version->trust,
+        .script_url = version->script,
+        .name = version->scope,
+        .scope = version->scope,
+        .bindings = version->bindings,
+        .limits = version->limits,
+        .slot = version->slot,
+        .incarnation = instance->incarnation,
+        .listener = &listener,
+        .user_data = instance,
+    };
+    atomic_fetch_add(&instance->references, 1); /* the worker's, until gone */
+    enum muster_status status =
+        muster__service_start(muster->service, action->host, &options, &instance->worker);
+    muster__log(muster, MUSTER_LOG_DEBUG, version->scope, "worker %llu starts (%s)",
+                (unsigned long long)action->instance, version->starts > 1 ? "revived" : "first start");
+    if (status == MUSTER_OK)
+        return;
+    atomic_fetch_sub(&instance->references, 1);
+    (void)muster__slot_vacate(version->slot, instance->incarnation);
+    answer(muster, (struct muster__core_event){.kind = status == MUSTER_REFUSED ? MUSTER__CORE_HOST_REFUSED
+                                                                                : MUSTER__CORE_GONE,
+                                               .instance = action->instance,
+                                               .status = status});
+}
+
+static void do_open(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    if (instance->worker)
+        (void)instance->worker->class->open(instance->worker, muster__now_us());
+    instance->opened = true;
+    atomic_fetch_add(&muster->counters.running, 1);
+}
+
+static void do_sample(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    const struct muster__slot_sample sample = muster__slot_sample(instance->version->slot);
+    answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_SAMPLED,
+                                               .instance = action->instance,
+                                               .alive_until_us = sample.alive_until_us,
+                                               .holds = sample.holds});
+}
+
+static void do_try_retire(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    bool ok = muster__slot_retire(instance->version->slot, instance->incarnation);
+    answer(muster, (struct muster__core_event){
+                       .kind = MUSTER__CORE_RETIRED, .instance = action->instance, .ok = ok});
+}
+
+static void do_vacate(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    if (instance && instance->attached &&
+        muster__slot_vacate(instance->version->slot, instance->incarnation))
+        answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_WANT,
+                                                   .version = instance->version->id});
+}
+
+static void describe(struct muster__instance *instance, enum muster__stop_reason reason,
+                     const char *what, enum muster_log_level level)
+{
+    char held[512] = "";
+    if (instance->worker)
+        (void)instance->worker->class->describe(instance->worker, held, sizeof(held));
+    muster__log(instance->muster, level, instance->version->scope, "worker %llu %s (%s)%s%s",
+                (unsigned long long)instance->id, what, muster__stop_reason_sentence(reason),
+                *held ? "; held up by: " : "", held);
+}
+
+static void do_stop(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    if (action->reason == MUSTER__STOP_IDLE)
+        atomic_fetch_add(&muster->counters.idle_ends, 1);
+    describe(instance, action->reason, "stops", MUSTER_LOG_DEBUG);
+    if (instance->worker)
+        instance->worker->class->stop(instance->worker);
+}
+
+static void do_cancel(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    atomic_fetch_add(&muster->counters.forced_ends, 1);
+    describe(instance, action->reason, "is interrupted", MUSTER_LOG_WARNING);
+    if (instance->worker)
+        instance->worker->class->cancel(instance->worker);
+}
+
+static void do_abandon(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    (void)muster;
+    describe(instance, action->reason, "is given up", MUSTER_LOG_ERROR);
+    if (instance->worker)
+        instance->worker->class->abandon(instance->worker);
+}
+
+static void fail_list(struct muster__version *version, struct muster__request *list,
+                      enum muster_status status, const struct muster_error *error)
+{
+    while (list) {
+        struct muster__request *request = list;
+        list = request->next;
+        (void)muster__request_settle(request,
+                                     &(struct muster__outcome){.status = status, .error = error});
+        muster__slot_drop(version->slot, request);
+    }
+}
+
+/* Why the newest instance of a version did not start, for those that waited for it. */
+static const struct muster_error *start_error(struct muster *muster, const struct muster__version *version,
+                                              enum muster_status status)
+{
+    for (size_t i = 0; i < muster->own.instance_capacity; i++)
+        for (struct muster__instance *at = muster->own.instances[i]; at; at = at->next)
+            if (at->version == version && at->started_error.message &&
+                at->started_error.status == status)
+                return &at->started_error;
+    return NULL;
+}
+
+static void do_fail_queued(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__version *version = find_version(muster, action->version);
+    if (version)
+        fail_list(version, muster__slot_empty(version->slot), action->status,
+                  start_error(muster, version, action->status));
+}
+
+static void do_dispose(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__version *version = find_version(muster, action->version);
+    fail_list(version, muster__slot_close(version->slot),
+              atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND, NULL);
+    remove_version(muster, action->version);
+    muster__version_release(version);
+}
+
+static void do_publish(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__version *version = find_version(muster, action->version);
+    if (!muster__scope_map_get(muster->scopes, action->scope, strlen(action->scope)))
+        atomic_fetch_add(&muster->counters.registrations, 1);
+    /* The core has decided; a map that cannot hold it would leave the registration unreachable. */
+    MUSTER_CHECK(muster__scope_map_set(muster->scopes, action->scope, strlen(action->scope), version) ==
+                 MUSTER_OK);
+}
+
+static void do_withdraw(struct muster *muster, const struct muster__core_action *action)
+{
+    if (muster__scope_map_remove(muster->scopes, action->scope, strlen(action->scope)) == MUSTER_OK)
+        atomic_fetch_sub(&muster->counters.registrations, 1);
+}
+
+static void do_settle_job(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster_handle *job = (struct muster_handle *)(uintptr_t)action->job;
+    const struct muster_error *error = NULL;
+    if (action->status != MUSTER_OK && job->offered)
+        error = start_error(muster, job->offered, action->status);
+    /* What it promises must be visible to whoever hears of it. */
+    muster__scope_map_commit(muster->scopes);
+    muster__scope_map_begin(muster->scopes);
+    (void)muster__request_settle(
+        &job->request, &(struct muster__outcome){.status = action->status, .error = error});
+    muster__request_release(&job->request);
+}
+
+static void do_forget(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance = find_instance(muster, action->instance);
+    if (!instance)
+        return;
+    remove_instance(muster, action->instance);
+    if (instance->opened)
+        atomic_fetch_sub(&muster->counters.running, 1);
+    instance_release(instance);
+}
+
+static void perform(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__instance *instance;
+    switch (action->kind) {
+    case MUSTER__DO_PUBLISH: do_publish(muster, action); break;
+    case MUSTER__DO_WITHDRAW: do_withdraw(muster, action); break;
+    case MUSTER__DO_PLACE: do_place(muster, action); break;
+    case MUSTER__DO_START: do_start(muster, action); break;
+    case MUSTER__DO_INSTALL:
+        instance = find_instance(muster, action->instance);
+        dispatch_lifecycle(instance, &instance->install, "install");
+        break;
+    case MUSTER__DO_ACTIVATE:
+        instance = find_instance(muster, action->instance);
+        dispatch_lifecycle(instance, &instance->activate, "activate");
+        break;
+    case MUSTER__DO_OPEN: do_open(muster, action); break;
+    case MUSTER__DO_SAMPLE: do_sample(muster, action); break;
+    case MUSTER__DO_TRY_RETIRE: do_try_retire(muster, action); break;
+    case MUSTER__DO_VACATE: do_vacate(muster, action); break;
+    case MUSTER__DO_STOP: do_stop(muster, action); break;
+    case MUSTER__DO_CANCEL: do_cancel(muster, action); break;
+    case MUSTER__DO_ABANDON: do_abandon(muster, action); break;
+    case MUSTER__DO_FAIL_QUEUED: do_fail_queued(muster, action); break;
+    case MUSTER__DO_SETTLE_JOB: do_settle_job(muster, action); break;
+    case MUSTER__DO_FORGET: do_forget(muster, action); break;
+    case MUSTER__DO_DISPOSE: do_dispose(muster, action); break;
+    case MUSTER__DO_CLOSED: muster->own.core_closed = true; break;
+    case MUSTER__DO_COUNT: MUSTER_CHECK(false);
+    }
+}
+
+static void log_line(struct muster *muster, const char *line)
+{
+    if (muster->options.log)
+        muster->options.log(MUSTER_LOG_DEBUG, "core", line, muster->options.user_data);
+}
+
+static void step(struct muster *muster, const struct muster__core_event *event)
+{
+    struct muster__core_actions actions;
+    char line[512];
+    uint64_t now_us = muster__now_us();
+    if (muster->options.log_events) {
+        (void)muster__core_event_format(event, now_us, line, sizeof(line));
+        log_line(muster, line);
+    }
+    enum muster_status status = muster__core_step(muster->core, event, now_us, &actions);
+    while (status == MUSTER_NO_MEMORY) { /* refused as a whole: the only thread that can free must go on */
+        sched_yield();
+        status = muster__core_step(muster->core, event, now_us, &actions);
+    }
+    /* The actions are the core's until the next step, and nothing in between steps it. */
+    for (size_t i = 0; i < actions.count; i++) {
+        if (muster->options.log_events) {
+            (void)muster__core_action_format(&actions.items[i], line, sizeof(line));
+            log_line(muster, line);
+        }
+        perform(muster, &actions.items[i]);
+    }
+}
+
+static void feed(struct muster *muster, const struct muster__core_event *event)
+{
+    step(muster, event);
+    while (muster->own.pending_count) {
+        struct muster__core_event pending = muster->own.pending[0];
+        muster->own.pending_count--;
+        memmove(muster->own.pending, muster->own.pending + 1,
+                muster->own.pending_count * sizeof(pending));
+        step(muster, &pending);
+    }
+}
+
+/* ---- the thread ---- */
+
+static void look_closed(struct muster *muster)
+{
+    struct close_listener *listeners = NULL;
+    if (!muster->own.core_closed || atomic_load(&muster->open_handles))
+        return;
+    pthread_mutex_lock(&muster->inbox.lock);
+    if (!muster->inbox.head) {
+        muster->inbox.closed = true;
+        listeners = muster->inbox.listeners;
+        muster->inbox.listeners = NULL;
+        pthread_cond_broadcast(&muster->inbox.closed_wake);
+    }
+    pthread_mutex_unlock(&muster->inbox.lock);
+    while (listeners) {
+        struct close_listener *at = listeners;
+        listeners = at->next;
+        if (at->fn)
+            at->fn(at->user_data);
+        free(at);
+    }
+}
+
+static struct muster__message *wait_for_messages(struct muster *muster)
+{
+    uint64_t deadline_us = muster__core_deadline(muster->core);
+    struct timespec until = {(time_t)(deadline_us / 1000000), (long)(deadline_us % 1000000) * 1000};
+    pthread_mutex_lock(&muster->inbox.lock);
+    int late = 0;
+    while (!muster->inbox.head && !muster->inbox.quit && !late) {
+        if (deadline_us == UINT64_MAX)
+            pthread_cond_wait(&muster->inbox.wake, &muster->inbox.lock);
+        else
+            late = pthread_cond_timedwait(&muster->inbox.wake, &muster->inbox.lock, &until);
+    }
+    struct muster__message *list = muster->inbox.head;
+    muster->inbox.head = NULL;
+    muster->inbox.tail = &muster->inbox.head;
+    pthread_mutex_unlock(&muster->inbox.lock);
+    return list;
+}
+
+static void run_message(struct muster *muster, struct muster__message *message)
+{
+    pthread_mutex_lock(&muster->inbox.lock);
+    message->posted = false; /* it may be posted again from here on */
+    pthread_mutex_unlock(&muster->inbox.lock);
+    message->run(message, muster);
+}
+
+static void *coordinator_main(void *argument)
+{
+    struct muster *muster = argument;
+    pthread_setname_np(pthread_self(), "muster-coord");
+    for (;;) {
+        struct muster__message *list = wait_for_messages(muster);
+        muster__scope_map_begin(muster->scopes);
+        while (list) {
+            struct muster__message *message = list;
+            list = message->next;
+            run_message(muster, message);
+        }
+        if (muster__core_deadline(muster->core) <= muster__now_us())
+            feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_TICK});
+        muster__scope_map_commit(muster->scopes);
+        look_closed(muster);
+        pthread_mutex_lock(&muster->inbox.lock);
+        bool quit = muster->inbox.quit && !muster->inbox.head;
+        pthread_mutex_unlock(&muster->inbox.lock);
+        if (quit)
+            return NULL;
+    }
+}
+
+/* ---- from other threads ---- */
+
+void muster__coordinator_run_want(struct muster__message *message, struct muster *muster)
+{
+    struct muster__version *version = MUSTER_CONTAINER_OF(message, struct muster__version, want);
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_WANT, .version = version->id});
+    muster__version_release(version);
+}
+
+void muster__coordinator_want(struct muster__slot *slot, void *user_data)
+{
+    struct muster__version *version = user_data;
+    (void)slot;
+    muster__version_acquire(version); /* the message's; one that waits already has its own */
+    if (!muster__coordinator_post(version->muster, &version->want))
+        muster__version_release(version);
+}
+
+/* A job of the embedder's: register, unregister, stop. */
+void muster__coordinator_run_job(struct muster__message *message, struct muster *muster)
+{
+    struct muster_handle *job = MUSTER_CONTAINER_OF(message, struct muster_handle, message);
+    struct muster__version *offered = job->offered;
+    const struct muster__core_event event = {
+        .kind = job->job,
+        .job = (uint64_t)(uintptr_t)job,
+        .version = offered ? offered->id : 0,
+        .scope = job->scope,
+        .script = offered ? offered->identity : NULL,
+        .lazy = offered && offered->lazy,
+    };
+    if (offered) {
+        if (!reserve_versions(muster)) {
+            (void)muster__request_fail(&job->request, MUSTER_NO_MEMORY, NULL);
+            muster__request_release(&job->request);
+            return;
+        }
+        struct muster__version **bucket =
+            &muster->own.versions[offered->id & (muster->own.version_capacity - 1)];
+        offered->next = *bucket;
+        *bucket = muster__version_acquire(offered);
+        muster->own.version_count++;
+    }
+    feed(muster, &event);
+}
+
+static void run_close(struct muster__message *message, struct muster *muster)
+{
+    (void)message;
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_CLOSE});
+}
+
+static void run_look(struct muster__message *message, struct muster *muster)
+{
+    (void)message;
+    (void)muster; /* the round ends with a look */
+}
+
+void muster__coordinator_look_closed(struct muster *muster)
+{
+    (void)muster__coordinator_post(muster, &muster->inbox.look_message);
+}
+
+void muster__coordinator_close(struct muster *muster)
+{
+    (void)muster__coordinator_post(muster, &muster->inbox.close_message);
+}
+
+enum muster_status muster__coordinator_start(struct muster *muster)
+{
+    pthread_condattr_t monotonic;
+    sigset_t all, old;
+    pthread_mutex_init(&muster->inbox.lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&muster->inbox.wake, &monotonic);
+    pthread_cond_init(&muster->inbox.closed_wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    muster->inbox.tail = &muster->inbox.head;
+    muster->inbox.close_message.run = run_close;
+    muster->inbox.look_message.run = run_look;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&muster->own.thread, NULL, coordinator_main, muster);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    muster->own.running = !failed;
+    return failed ? MUSTER_SYSTEM : MUSTER_OK;
+}
+
+void muster__coordinator_join(struct muster *muster)
+{
+    if (!muster->own.running)
+        return;
+    pthread_mutex_lock(&muster->inbox.lock);
+    muster->inbox.quit = true;
+    pthread_cond_signal(&muster->inbox.wake);
+    pthread_mutex_unlock(&muster->inbox.lock);
+    pthread_join(muster->own.thread, NULL);
+    free(muster->own.pending);
+    free(muster->own.versions);
+    free(muster->own.instances);
+    pthread_mutex_destroy(&muster->inbox.lock);
+    pthread_cond_destroy(&muster->inbox.wake);
+    pthread_cond_destroy(&muster->inbox.closed_wake);
+}

@@ -1,0 +1,186 @@
+/* coordinator/core.h - who exists, and why: the coordinator's pure state machine.  Internal.
+ *
+ * One event and the time go in, a list of actions comes out.  No threads, system calls, clocks, locks
+ * or randomness in here, and nothing depends on the order of pointers: the same events give the same
+ * actions.  Three drivers run it: the coordinator's thread (coordinator/coordinator.c), the tests, and
+ * later the simulator.  A driver performs the actions in their order and feeds what comes of them back
+ * as events.  Thread: one at a time, the driver's.
+ *
+ * Words.  A *registration* is a scope with up to three *versions*: installing, waiting, active.  Each
+ * version has a slot (runtime/slot.h) where its requests wait; the driver owns the slots.  An *instance*
+ * is one running of a version: version and incarnation.  At most one instance of a version is live (its
+ * `current`); when it begins to die it stops being current at once, and its record stays until it is
+ * gone.  The traffic of a running worker never comes here; only want, start, stop, idle and death do.
+ *
+ * Every wait in here has a bound, and each escalation is an action that tells about it.
+ */
+#ifndef MUSTER_CORE_H
+#define MUSTER_CORE_H
+
+#include "runtime/base.h"
+
+struct muster__core;
+
+struct muster__core_options {
+    uint64_t idle_us;      /* stage 1: without activity for so long (what the slot counts in alive_until) */
+    uint64_t grace_us;     /* stage 2: work that still holds a token after that gets so long */
+    uint64_t start_us;     /* from the start to a script that was evaluated */
+    uint64_t lifecycle_us; /* for install, and for activate */
+    uint64_t stop_us;      /* asked to stop: finish what runs */
+    uint64_t cancel_us;    /* interrupted: be gone */
+    unsigned place_attempts; /* how often placement is asked for one start (8) */
+    /* NULL: malloc.  What it gives is freed with free().  For tests that let memory run out. */
+    void *(*allocate)(size_t size, void *allocate_data);
+    void *allocate_data;
+};
+
+/* Version and job ids are the driver's and unique for ever; instance ids are the core's.  0: none. */
+#define MUSTER__CORE_EVENT_LIST(X)                                                                 \
+    X(REGISTER, "job, version, scope, script, lazy")                                               \
+    X(UNREGISTER, "job, scope")                                                                    \
+    X(WANT, "version: a request waits in a slot that has no instance")                             \
+    X(PLACED, "instance, host; or status REFUSED")                                                 \
+    X(HOST_REFUSED, "instance: its host began to die before it took it; place again")              \
+    X(STARTED, "instance; status of the evaluation")                                               \
+    X(INSTALL_ENDED, "instance, status of the install event")                                      \
+    X(ACTIVATE_ENDED, "instance, status of the activate event (a failure is ignored)")             \
+    X(SKIP_WAITING, "instance: its script said so")                                                \
+    X(SAMPLED, "instance, alive_until_us, holds: answers SAMPLE")                                  \
+    X(RETIRED, "instance, ok: answers TRY_RETIRE")                                                 \
+    X(CLOSE_SELF, "instance: its script called close()")                                           \
+    X(WEDGED, "instance: it does not yield and cannot be interrupted")                             \
+    X(GONE, "instance, status: it is dead and nothing of it runs; once per instance")              \
+    X(STOP, "job, scope: ends the running instance of the scope's versions, keeps them registered") \
+    X(CLOSE, "everything ends; CLOSED follows")                                                    \
+    X(TICK, "only time passed")
+
+#define MUSTER__CORE_ACTION_LIST(X)                                                                \
+    X(PUBLISH, "scope, version: requests for this scope go to this version's slot from now on")    \
+    X(WITHDRAW, "scope: no registration any more; nothing controls its URLs")                      \
+    X(PLACE, "instance, version: ask the policy, answer PLACED")                                   \
+    X(START, "instance, version, host: start it; STARTED, HOST_REFUSED or GONE follow")            \
+    X(INSTALL, "instance: dispatch install; INSTALL_ENDED follows, or GONE")                       \
+    X(ACTIVATE, "instance: dispatch activate; ACTIVATE_ENDED follows, or GONE")                    \
+    X(OPEN, "instance, version: its slot runs: requests are delivered from now on")                \
+    X(SAMPLE, "instance: read the slot's word, answer SAMPLED")                                    \
+    X(TRY_RETIRE, "instance: one compare-and-swap, running with no holds to vacant; answer RETIRED") \
+    X(VACATE, "instance, version: take it off its slot whatever it holds; what waits there stays; "  \
+              "if something waits, feed WANT after these actions")                                 \
+    X(STOP, "instance, reason: ask it to finish; GONE follows")                                    \
+    X(CANCEL, "instance, reason: report the tokens it holds, settle what is in flight, interrupt") \
+    X(ABANDON, "instance, reason: replace its thread or kill its host; GONE may never follow")     \
+    X(FAIL_QUEUED, "version, status: settle what waits in its slot")                               \
+    X(SETTLE_JOB, "job, status, version")                                                          \
+    X(FORGET, "instance: its record is gone")                                                      \
+    X(DISPOSE, "version: redundant; close its slot (what waits fails with NOT_FOUND) and free it")  \
+    X(CLOSED, "nothing is left")
+
+enum muster__core_event_kind {
+#define MUSTER__CORE_SYMBOL(name, sentence) MUSTER__CORE_##name,
+    MUSTER__CORE_EVENT_LIST(MUSTER__CORE_SYMBOL) MUSTER__CORE_EVENT_COUNT
+#undef MUSTER__CORE_SYMBOL
+};
+
+enum muster__core_action_kind {
+#define MUSTER__CORE_SYMBOL(name, sentence) MUSTER__DO_##name,
+    MUSTER__CORE_ACTION_LIST(MUSTER__CORE_SYMBOL) MUSTER__DO_COUNT
+#undef MUSTER__CORE_SYMBOL
+};
+
+/* Why an instance is being ended. */
+#define MUSTER__STOP_REASON_LIST(X)                                                                \
+    X(NONE, "")                                                                                    \
+    X(IDLE, "idle")                                                                                \
+    X(GRACE, "held tokens past the grace time")                                                    \
+    X(ASKED, "asked to stop")                                                                      \
+    X(CLOSED_SELF, "called close()")                                                               \
+    X(REPLACED, "replaced by a newer version")                                                     \
+    X(UNREGISTERED, "unregistered")                                                                \
+    X(START_FAILED, "did not start")                                                               \
+    X(START_OVERDUE, "did not become ready in time")                                               \
+    X(INSTALL_FAILED, "install failed")                                                            \
+    X(LIFECYCLE_OVERDUE, "install or activate did not end in time")                                \
+    X(WEDGED, "wedged")                                                                            \
+    X(DIED, "died")                                                                                \
+    X(SHUTDOWN, "shutdown")
+
+enum muster__stop_reason {
+#define MUSTER__CORE_SYMBOL(name, sentence) MUSTER__STOP_##name,
+    MUSTER__STOP_REASON_LIST(MUSTER__CORE_SYMBOL) MUSTER__STOP_REASON_COUNT
+#undef MUSTER__CORE_SYMBOL
+};
+
+struct muster__core_event {
+    enum muster__core_event_kind kind;
+    uint64_t job;
+    uint32_t version;
+    uint64_t instance;
+    uint32_t host;
+    enum muster_status status;
+    bool ok;
+    bool lazy;           /* REGISTER: install when the first request wants it; the job settles at once */
+    uint64_t alive_until_us;
+    uint32_t holds;
+    const char *scope;  /* borrowed during the step */
+    const char *script; /* REGISTER: identity of script, type and engine; equal strings are the same */
+};
+
+struct muster__core_action {
+    enum muster__core_action_kind kind;
+    uint64_t job;
+    uint32_t version;
+    uint64_t instance;
+    uint32_t host;
+    enum muster_status status;
+    enum muster__stop_reason reason;
+    const char *scope; /* the core's, until the next step */
+};
+
+/* Borrowed until the next step. */
+struct muster__core_actions {
+    const struct muster__core_action *items;
+    size_t count;
+};
+
+/* NULL: out of memory. */
+struct muster__core *muster__core_new(const struct muster__core_options *options);
+void muster__core_destroy(struct muster__core *core);
+
+/* The one step.  `now_us` never goes back.  When memory runs out the event is refused as a whole
+ * (NO_MEMORY, no actions, nothing changed) and may be fed again.  An event about an instance or version
+ * that is gone, or that comes twice or late, does nothing. */
+MUSTER_MUST_CHECK enum muster_status muster__core_step(struct muster__core *core,
+                                                       const struct muster__core_event *event,
+                                                       uint64_t now_us,
+                                                       struct muster__core_actions *ret_actions);
+
+/* When to feed TICK at the latest; UINT64_MAX: no need. */
+uint64_t muster__core_deadline(const struct muster__core *core);
+
+/* For snapshots and tables: walk everything, in order of registration. */
+struct muster__core_view {
+    const char *scope;
+    uint32_t version;
+    const char *slot;    /* "installing", "waiting", "active" */
+    const char *state;   /* of the version: parsed, installing, installed, activating, activated */
+    uint64_t instance;   /* its current one; 0: none */
+    const char *phase;   /* of that instance */
+    uint32_t host;
+    size_t dying; /* former instances that are not gone yet */
+};
+void muster__core_each(const struct muster__core *core,
+                       void (*see)(const struct muster__core_view *view, void *user_data),
+                       void *user_data);
+
+/* One line of text each, for logs, recordings and replays; snprintf's rules.  parse fills `event`, whose
+ * strings point into `line`, which it cuts up. */
+int muster__core_event_format(const struct muster__core_event *event, uint64_t now_us, char *text, size_t size);
+int muster__core_action_format(const struct muster__core_action *action, char *text, size_t size);
+MUSTER_MUST_CHECK enum muster_status muster__core_event_parse(char *line, struct muster__core_event *event,
+                                                              uint64_t *ret_now_us);
+
+const char *muster__core_event_name(enum muster__core_event_kind kind);
+const char *muster__core_action_name(enum muster__core_action_kind kind);
+const char *muster__stop_reason_sentence(enum muster__stop_reason reason);
+
+#endif

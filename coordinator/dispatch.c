@@ -1,0 +1,233 @@
+/* coordinator/dispatch.c - the way of an event from any thread into the slot of a worker.
+ *
+ * No hop and no lock of the coordinator's: the published snapshot says which version controls a URL, and
+ * its slot takes the request, whether the worker runs or not. */
+#include "coordinator/instance.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the path of an absolute URL begins; the whole of anything else. */
+static struct muster_bytes path_of(struct muster_bytes url)
+{
+    const char *end = url.data + url.length;
+    const char *at = memchr(url.data, ':', url.length);
+    if (!at || end - at < 3 || memcmp(at, "://", 3) != 0)
+        return url;
+    const char *path = memchr(at + 3, '/', (size_t)(end - at - 3));
+    return path ? (struct muster_bytes){path, (size_t)(end - path)} : (struct muster_bytes){"/", 1};
+}
+
+struct muster__version *muster__match(struct muster *muster, struct muster_bytes url)
+{
+    if (!url.length)
+        return NULL;
+    struct muster__version *version = muster__scope_map_match(muster->scopes, url.data, url.length);
+    struct muster_bytes path = path_of(url);
+    if (!version && path.data != url.data)
+        version = muster__scope_map_match(muster->scopes, path.data, path.length);
+    return version;
+}
+
+struct muster__version *muster__find_scope(struct muster *muster, const char *scope)
+{
+    struct muster__version *version =
+        muster__scope_map_match(muster->scopes, scope, strlen(scope));
+    if (version && strcmp(version->scope, scope) != 0) {
+        muster__version_release(version);
+        version = NULL;
+    }
+    return version;
+}
+
+enum muster_status muster__post(struct muster__version *version, struct muster__request *request,
+                                uint64_t now_us)
+{
+    return muster__slot_post(version->slot, request, now_us);
+}
+
+/* A version that was replaced closes its slot after its successor was published: look again. */
+static enum muster_status post_to_scope(struct muster *muster, struct muster__version **version,
+                                        struct muster__request *request, uint64_t now_us)
+{
+    enum muster_status status = muster__post(*version, request, now_us);
+    while (status == MUSTER_CLOSED && !atomic_load(&muster->closing)) {
+        struct muster__version *newer = muster__find_scope(muster, (*version)->scope);
+        bool same = newer == *version;
+        if (!newer || same) {
+            muster__version_release(newer);
+            return MUSTER_NOT_FOUND;
+        }
+        muster__version_release(*version);
+        *version = newer;
+        status = muster__post(*version, request, now_us);
+    }
+    return status;
+}
+
+/* Sends a handle to a version, both of which it takes. */
+static enum muster_status send_handle(struct muster *muster, struct muster_handle *handle,
+                                      struct muster__version *version,
+                                      const struct muster_event_options *options,
+                                      struct muster_handle **ret_handle)
+{
+    uint64_t timeout_ms = options && options->timeout_ms ? options->timeout_ms
+                                                         : muster->options.event_timeout_ms;
+    handle->version = version;
+    enum muster_status status = muster__handle_arm(handle, timeout_ms);
+    if (status == MUSTER_OK)
+        status = post_to_scope(muster, &handle->version, &handle->request,
+                               handle->request.received_us);
+    if (status != MUSTER_OK) {
+        muster__handle_discard(handle);
+        return atomic_load(&muster->closing) && status == MUSTER_CLOSED ? MUSTER_SHUTDOWN : status;
+    }
+    if (ret_handle)
+        *ret_handle = handle;
+    else
+        muster__request_release(&handle->request);
+    return MUSTER_OK;
+}
+
+static enum muster_status send_value(struct muster *muster, enum muster__request_kind kind,
+                                     const char *scope, const char *name, struct muster_value *take_data,
+                                     const struct muster_event_options *options, muster_done_fn *done,
+                                     void *user_data, struct muster_handle **ret_handle)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status == MUSTER_OK && (!scope || !name || !*name))
+        status = MUSTER_INVALID_ARGUMENT;
+    struct muster__version *version = status == MUSTER_OK ? muster__find_scope(muster, scope) : NULL;
+    if (status == MUSTER_OK && !version)
+        status = atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
+    struct muster_handle *handle =
+        version ? muster__handle_new(muster, kind, name, done, user_data, ret_handle != NULL) : NULL;
+    if (version && !handle)
+        status = MUSTER_NO_MEMORY;
+    if (status != MUSTER_OK) {
+        muster_value_release(take_data);
+        muster__version_release(version);
+        return status;
+    }
+    handle->request.data = take_data;
+    return send_handle(muster, handle, version, options, ret_handle);
+}
+
+enum muster_status muster_dispatch(struct muster *muster, const char *scope, const char *type,
+                                   struct muster_value *take_data,
+                                   const struct muster_event_options *options, muster_done_fn *done,
+                                   void *user_data, struct muster_handle **ret_handle)
+{
+    bool message = type && strcmp(type, "message") == 0;
+    return send_value(muster, message ? MUSTER__REQUEST_MESSAGE : MUSTER__REQUEST_EVENT, scope, type,
+                      take_data, options, done, user_data, ret_handle);
+}
+
+enum muster_status muster_call(struct muster *muster, const char *scope, const char *function,
+                               struct muster_value *take_arguments,
+                               const struct muster_event_options *options, muster_done_fn *done,
+                               void *user_data, struct muster_handle **ret_handle)
+{
+    return send_value(muster, MUSTER__REQUEST_CALL, scope, function, take_arguments, options, done,
+                      user_data, ret_handle);
+}
+
+static char *put(char **at, struct muster_bytes bytes)
+{
+    char *copy = *at;
+    if (bytes.length)
+        memcpy(copy, bytes.data, bytes.length);
+    *at += bytes.length;
+    return copy;
+}
+
+/* The request's texts in one block behind `request->http.headers`; freed with the handle's name block. */
+static bool copy_request(struct muster_handle *handle, const struct muster_http_request *from)
+{
+    size_t name_length = strlen(handle->name) + 1;
+    size_t size = from->header_count * sizeof(struct muster_header) + name_length +
+                  from->method.length + from->url.length + from->client_id.length + from->body.length + 1;
+    for (size_t i = 0; i < from->header_count; i++)
+        size += from->headers[i].name.length + from->headers[i].value.length;
+    struct muster_header *headers = malloc(size);
+    if (!headers)
+        return false;
+    char *at = (char *)(headers + from->header_count);
+    for (size_t i = 0; i < from->header_count; i++) {
+        headers[i].name.data = put(&at, from->headers[i].name);
+        headers[i].name.length = from->headers[i].name.length;
+        headers[i].value.data = put(&at, from->headers[i].value);
+        headers[i].value.length = from->headers[i].value.length;
+    }
+    struct muster_http_request *to = &handle->request.http;
+    *to = *from;
+    to->headers = headers;
+    to->method.data = put(&at, from->method);
+    to->url.data = put(&at, from->url);
+    to->client_id.data = put(&at, from->client_id);
+    if (from->body.data)
+        to->body.data = put(&at, from->body);
+    if (from->body_stream)
+        muster_stream_acquire(from->body_stream);
+    memcpy(at, handle->name, name_length);
+    free(handle->name);
+    handle->name = (char *)headers; /* the block; the request's name lies in it */
+    handle->request.name = at;
+    return true;
+}
+
+enum muster_status muster_fetch(struct muster *muster, const struct muster_http_request *request,
+                                const struct muster_event_options *options, muster_done_fn *done,
+                                void *user_data, struct muster_handle **ret_handle)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status != MUSTER_OK)
+        return status;
+    if (!request || !request->method.length || !request->url.length)
+        return MUSTER_INVALID_ARGUMENT;
+    struct muster__version *version = muster__match(muster, request->url);
+    if (!version)
+        return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
+    struct muster_handle *handle = muster__handle_new(muster, MUSTER__REQUEST_FETCH, "fetch", done,
+                                                      user_data, ret_handle != NULL);
+    if (!handle || !copy_request(handle, request)) {
+        if (handle)
+            muster__handle_discard(handle);
+        muster__version_release(version);
+        return MUSTER_NO_MEMORY;
+    }
+    return send_handle(muster, handle, version, options, ret_handle);
+}
+
+size_t muster_match(struct muster *muster, const char *url, char *scope, size_t size)
+{
+    if (!url || muster__check_usable(muster) != MUSTER_OK)
+        return 0;
+    struct muster__version *version = muster__match(muster, (struct muster_bytes){url, strlen(url)});
+    if (!version)
+        return 0;
+    size_t length = strlen(version->scope);
+    if (size) {
+        size_t copied = length < size ? length : size - 1;
+        memcpy(scope, version->scope, copied);
+        scope[copied] = '\0';
+    }
+    muster__version_release(version);
+    return length;
+}
+
+enum muster_status muster__dispatch_from_worker(struct muster *muster, const char *scope,
+                                                struct muster__request *request,
+                                                uint64_t keepalive_until_us)
+{
+    uint64_t now_us = muster__now_us();
+    struct muster__version *version = muster__find_scope(muster, scope);
+    if (!version)
+        return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
+    request->id = atomic_fetch_add(&muster->next_request, 1) + 1;
+    request->received_us = now_us;
+    request->keepalive_until_us = keepalive_until_us;
+    enum muster_status status = post_to_scope(muster, &version, request, now_us);
+    muster__version_release(version);
+    return status;
+}

@@ -1,0 +1,494 @@
+/* coordinator/muster.c - the life of an instance, and its registrations.  See muster.h. */
+#include "coordinator/instance.h"
+
+#include "remote/host_threads.h"
+#include "runtime/engine_table.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- small things every file uses ---- */
+
+enum muster_status muster__check_usable(const struct muster *muster)
+{
+    if (!muster)
+        return MUSTER_INVALID_ARGUMENT;
+    return muster->process == getpid() ? MUSTER_OK : MUSTER_FORKED;
+}
+
+void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,
+                 const char *format, ...)
+{
+    char text[4096];
+    va_list arguments;
+    if (!muster->options.log)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    muster->options.log(level, subject, text, muster->options.user_data);
+}
+
+/* ---- versions ---- */
+
+struct muster__version *muster__version_acquire(struct muster__version *version)
+{
+    atomic_fetch_add_explicit(&version->references, 1, memory_order_relaxed);
+    return version;
+}
+
+void muster__version_release(struct muster__version *version)
+{
+    if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
+        return;
+    muster__slot_release(version->slot);
+    muster_bindings_release(version->bindings);
+    free(version->scope);
+    free(version->script);
+    free(version->identity);
+    free(version->root);
+    free(version);
+}
+
+static void version_retain_value(void *value)
+{
+    muster__version_acquire(value);
+}
+
+static void version_release_value(void *value)
+{
+    muster__version_release(value);
+}
+
+/* The native engine's worker is given, not loaded. */
+static enum muster_status load_native(const char *url, const char *importer,
+                                      struct muster_loaded *ret_loaded, struct muster_error *error,
+                                      void *user_data)
+{
+    (void)url;
+    (void)importer;
+    (void)error;
+    ret_loaded->native = user_data;
+    return MUSTER_OK;
+}
+
+static char *folder_of(const char *script)
+{
+    const char *slash = strrchr(script, '/');
+    return slash ? muster__strndup(script, slash == script ? 1 : (size_t)(slash - script))
+                 : muster__strdup(".");
+}
+
+static const struct muster__engine *choose_engine(const struct muster_registration_options *options,
+                                                  struct muster_error *error)
+{
+    if (options->native)
+        return &muster__engine_native;
+    if (options->engine)
+        return muster__engine_find(options->engine, error);
+    return muster__engine_find(muster__engine_for_script(options->script), error);
+}
+
+static uint64_t or_default(uint64_t value, uint64_t instead)
+{
+    return value ? value : instead;
+}
+
+static void fill_version(struct muster *muster, struct muster__version *version,
+                         const struct muster_registration_options *options)
+{
+    const struct muster_options *defaults = &muster->options;
+    version->muster = muster;
+    version->id = atomic_fetch_add(&muster->next_version, 1) + 1;
+    version->lazy = options->lazy;
+    version->trust =
+        options->trust == MUSTER_TRUST_FULL ? MUSTER__TRUST_FULL : MUSTER__TRUST_SCRIPT;
+    version->limits.turn_us = or_default(options->turn_limit_ms, defaults->turn_limit_ms) * 1000;
+    version->limits.memory = or_default(options->memory_limit, defaults->memory_limit);
+    version->want.run = muster__coordinator_run_want;
+    version->bindings = options->bindings ? options->bindings : defaults->bindings;
+    if (version->bindings)
+        muster_bindings_acquire(version->bindings);
+    version->loader.module = options->module;
+    if (options->native) {
+        version->loader.load = load_native;
+        version->loader.user_data = (void *)(uintptr_t)options->native;
+    } else {
+        version->loader.load = options->load ? options->load : defaults->load;
+        version->loader.user_data = options->load ? options->load_user_data : defaults->load_user_data;
+    }
+}
+
+static enum muster_status new_version(struct muster *muster,
+                                      const struct muster_registration_options *options,
+                                      struct muster__version **ret_version, struct muster_error *error)
+{
+    const char *script = options->native ? (options->script ? options->script : "native") : options->script;
+    const struct muster__engine *engine = choose_engine(options, error);
+    if (!engine)
+        return MUSTER_UNSUPPORTED;
+    struct muster__version *version = calloc(1, sizeof(*version));
+    if (!version)
+        return MUSTER_NO_MEMORY;
+    atomic_init(&version->references, 1);
+    fill_version(muster, version, options);
+    version->engine = engine;
+    version->scope = muster__strdup(options->scope);
+    version->script = muster__strdup(script);
+    version->root = options->root ? muster__strdup(options->root) : folder_of(script);
+    version->identity = muster__format("%s %s %d %p", engine->name, script, options->module,
+                                       (const void *)options->native);
+    version->loader.root = version->root;
+    const struct muster__slot_options slot = {
+        .queue_limit = or_default(options->queue_limit, muster->options.queue_limit),
+        .idle_us = or_default(options->idle_ms, muster->options.idle_ms) * 1000,
+        .want = muster__coordinator_want,
+        .user_data = version,
+        .version = version->id,
+    };
+    version->slot = muster__slot_new(&slot);
+    if (!version->scope || !version->script || !version->identity || !version->root || !version->slot) {
+        muster__version_release(version);
+        return MUSTER_NO_MEMORY;
+    }
+    *ret_version = version;
+    return MUSTER_OK;
+}
+
+/* ---- jobs ---- */
+
+/* Takes `offered` (NULL but for register). */
+static enum muster_status post_job(struct muster *muster, enum muster__core_event_kind kind,
+                                   const char *scope, struct muster__version *take_offered,
+                                   muster_done_fn *done, void *user_data,
+                                   struct muster_handle **ret_handle)
+{
+    struct muster_handle *handle = muster__handle_new(muster, MUSTER__REQUEST_LIFECYCLE,
+                                                      muster__core_event_name(kind), done, user_data,
+                                                      ret_handle != NULL);
+    char *copy = muster__strdup(scope);
+    if (!handle || !copy) {
+        if (handle)
+            muster__handle_discard(handle);
+        free(copy);
+        muster__version_release(take_offered);
+        return MUSTER_NO_MEMORY;
+    }
+    handle->job = kind;
+    handle->scope = copy;
+    handle->offered = take_offered;
+    handle->message.run = muster__coordinator_run_job;
+    if (ret_handle) {
+        muster__request_acquire(&handle->request);
+        *ret_handle = handle;
+    }
+    (void)muster__coordinator_post(muster, &handle->message); /* with the first reference */
+    return MUSTER_OK;
+}
+
+static bool scope_is_valid(const char *scope)
+{
+    return scope && (*scope == '/' || strstr(scope, "://")) && !strchr(scope, '#');
+}
+
+enum muster_status muster_register(struct muster *muster,
+                                   const struct muster_registration_options *options,
+                                   muster_done_fn *done, void *user_data,
+                                   struct muster_handle **ret_handle)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status != MUSTER_OK)
+        return status;
+    if (atomic_load(&muster->closing))
+        return MUSTER_SHUTDOWN;
+    struct muster_registration_options full = {.size = sizeof(full)};
+    if (!options || options->size > sizeof(full))
+        return MUSTER_INVALID_ARGUMENT;
+    memcpy(&full, options, options->size);
+    if (!scope_is_valid(full.scope) || (!full.script && !full.native))
+        return MUSTER_INVALID_ARGUMENT;
+    struct muster_error error = {0};
+    struct muster__version *version = NULL;
+    status = new_version(muster, &full, &version, &error);
+    if (status != MUSTER_OK) {
+        if (error.message)
+            muster__log(muster, MUSTER_LOG_ERROR, full.scope, "%s", error.message);
+        muster_error_clean_up(&error);
+        return status;
+    }
+    return post_job(muster, MUSTER__CORE_REGISTER, full.scope, version, done, user_data, ret_handle);
+}
+
+enum muster_status muster_unregister(struct muster *muster, const char *scope, muster_done_fn *done,
+                                     void *user_data, struct muster_handle **ret_handle)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status == MUSTER_OK && !scope)
+        status = MUSTER_INVALID_ARGUMENT;
+    return status != MUSTER_OK ? status
+                               : post_job(muster, MUSTER__CORE_UNREGISTER, scope, NULL, done, user_data,
+                                          ret_handle);
+}
+
+enum muster_status muster_stop(struct muster *muster, const char *scope, muster_done_fn *done,
+                               void *user_data, struct muster_handle **ret_handle)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status == MUSTER_OK && !scope)
+        status = MUSTER_INVALID_ARGUMENT;
+    return status != MUSTER_OK
+               ? status
+               : post_job(muster, MUSTER__CORE_STOP, scope, NULL, done, user_data, ret_handle);
+}
+
+/* ---- life ---- */
+
+static void set_defaults(struct muster_options *options)
+{
+    options->idle_ms = or_default(options->idle_ms, 30000);
+    options->grace_ms = or_default(options->grace_ms, 30000);
+    options->start_timeout_ms = or_default(options->start_timeout_ms, 30000);
+    options->lifecycle_timeout_ms = or_default(options->lifecycle_timeout_ms, 300000);
+    options->stop_timeout_ms = or_default(options->stop_timeout_ms, 5000);
+    options->cancel_timeout_ms = or_default(options->cancel_timeout_ms, 2000);
+    options->event_timeout_ms = or_default(options->event_timeout_ms, 60000);
+    options->turn_limit_ms = or_default(options->turn_limit_ms, 10000);
+    options->queue_limit = or_default(options->queue_limit, 1024);
+}
+
+static void log_decision(const char *line, void *user_data)
+{
+    struct muster *muster = user_data;
+    muster__log(muster, MUSTER_LOG_INFO, "placement", "%s", line);
+}
+
+static enum muster_status start_service(struct muster *muster, struct muster_error *error)
+{
+    uint64_t seed = muster->options.seed;
+    if (!seed && getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+        seed = muster__now_us();
+    const struct muster__service_options options = {
+        .policy_name = muster->placement_name,
+        .policy = muster->options.placement_policy,
+        .seed = seed,
+        .decided = muster->options.log_decisions ? log_decision : NULL,
+        .user_data = muster,
+    };
+    enum muster_status status = muster__service_new(&options, &muster->service, error);
+    struct muster__host *host = NULL;
+    const struct muster__host_threads_options threads = {.pool = muster->pool, .spare = muster->spare};
+    if (status == MUSTER_OK)
+        status = muster__host_threads_new(&threads, &host);
+    if (status == MUSTER_OK)
+        status = muster__service_add_host(muster->service, &host);
+    return status;
+}
+
+static enum muster_status start_spare(struct muster *muster)
+{
+    if (!muster->options.spare_workers)
+        return MUSTER_OK;
+    const struct muster__engine *engine = muster__engine_find("javascript", NULL);
+    if (!engine)
+        return MUSTER_OK; /* a registration that needs it will be told why it is missing */
+    muster->spare = muster__spare_new(muster->pool, engine, &muster__worker_realm_host,
+                                      muster->options.spare_workers);
+    if (!muster->spare)
+        return MUSTER_NO_MEMORY;
+    muster__spare_fill(muster->spare);
+    return MUSTER_OK;
+}
+
+static enum muster_status start_parts(struct muster *muster, struct muster_error *error)
+{
+    const struct muster_options *options = &muster->options;
+    const struct muster__pool_options pool = {.threads = options->threads};
+    const struct muster__scope_map_options scopes = {.retain = version_retain_value,
+                                                     .release = version_release_value};
+    const struct muster__core_options core = {
+        .idle_us = options->idle_ms * 1000,
+        .grace_us = options->grace_ms * 1000,
+        .start_us = options->start_timeout_ms * 1000,
+        .lifecycle_us = options->lifecycle_timeout_ms * 1000,
+        .stop_us = options->stop_timeout_ms * 1000,
+        .cancel_us = options->cancel_timeout_ms * 1000,
+        .place_attempts = 8,
+    };
+    enum muster_status status = muster__handles_init(muster);
+    if (status == MUSTER_OK)
+        status = muster__pool_new(&pool, &muster->pool);
+    if (status == MUSTER_OK)
+        status = start_spare(muster);
+    if (status == MUSTER_OK)
+        status = start_service(muster, error);
+    if (status == MUSTER_OK)
+        status = muster__scope_map_new(&scopes, &muster->scopes);
+    if (status == MUSTER_OK) {
+        muster->core = muster__core_new(&core);
+        status = muster->core ? MUSTER_OK : MUSTER_NO_MEMORY;
+    }
+    if (status == MUSTER_OK)
+        status = muster__coordinator_start(muster);
+    return status;
+}
+
+static void free_parts(struct muster *muster)
+{
+    muster__coordinator_join(muster);
+    unsigned lost = muster__pool_destroy(muster->pool);
+    if (lost)
+        muster__log(muster, MUSTER_LOG_ERROR, "shutdown", "%u wedged thread%s left behind", lost,
+                    lost == 1 ? " is" : "s are");
+    muster__spare_destroy(muster->spare);
+    muster__core_destroy(muster->core);
+    if (muster->scopes)
+        muster__scope_map_destroy(muster->scopes);
+    muster__service_destroy(muster->service);
+    muster__handles_clean_up(muster);
+    muster_bindings_release(muster->options.bindings);
+    free(muster->placement_name);
+    /* A thread that is lost may still look at the instance through its worker. */
+    if (!lost)
+        free(muster);
+}
+
+enum muster_status muster_new(const struct muster_options *options, struct muster **ret_muster,
+                              struct muster_error *error)
+{
+    struct muster_error ignored = {0};
+    struct muster_error *told = error ? error : &ignored;
+    struct muster *muster = calloc(1, sizeof(*muster));
+    if (!muster)
+        return MUSTER_NO_MEMORY;
+    if (options && (options->size == 0 || options->size > sizeof(*options))) {
+        free(muster);
+        muster_error_set(told, MUSTER_INVALID_ARGUMENT, "muster_options.size is not a size that this library knows");
+        muster_error_clean_up(&ignored);
+        return MUSTER_INVALID_ARGUMENT;
+    }
+    if (options)
+        memcpy(&muster->options, options, options->size);
+    set_defaults(&muster->options);
+    muster->process = getpid();
+    muster->placement_name = muster__strdup(muster->options.placement);
+    if (muster->options.bindings)
+        muster_bindings_acquire(muster->options.bindings);
+    enum muster_status status = start_parts(muster, told);
+    if (status == MUSTER_OK) {
+        *ret_muster = muster;
+    } else {
+        if (!told->message)
+            muster_error_set(told, status, "cannot start: %s%s%s", muster_status_sentence(status),
+                             status == MUSTER_SYSTEM ? ": " : "",
+                             status == MUSTER_SYSTEM ? strerror(errno) : "");
+        free_parts(muster);
+    }
+    muster_error_clean_up(&ignored);
+    return status;
+}
+
+static void begin_close(struct muster *muster)
+{
+    if (!atomic_exchange(&muster->closing, true))
+        muster__coordinator_close(muster);
+    else
+        muster__coordinator_look_closed(muster);
+}
+
+enum muster_status muster_close(struct muster *muster, muster_closed_fn *on_closed, void *user_data)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status != MUSTER_OK)
+        return status;
+    struct close_listener *listener = malloc(sizeof(*listener));
+    if (!listener)
+        return MUSTER_NO_MEMORY;
+    listener->fn = on_closed;
+    listener->user_data = user_data;
+    pthread_mutex_lock(&muster->inbox.lock);
+    listener->next = muster->inbox.listeners;
+    muster->inbox.listeners = listener;
+    pthread_mutex_unlock(&muster->inbox.lock);
+    begin_close(muster);
+    return MUSTER_OK;
+}
+
+enum muster_status muster_close_wait(struct muster *muster, uint64_t timeout_ms)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status != MUSTER_OK)
+        return status;
+    if (muster__pool_is_current(NULL) || pthread_equal(pthread_self(), muster->own.thread))
+        return MUSTER_WRONG_THREAD;
+    begin_close(muster);
+    uint64_t until_us = muster__now_us() + timeout_ms * 1000;
+    struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
+    int late = 0;
+    pthread_mutex_lock(&muster->inbox.lock);
+    while (!muster->inbox.closed && !late)
+        late = pthread_cond_timedwait(&muster->inbox.closed_wake, &muster->inbox.lock, &until);
+    bool closed = muster->inbox.closed;
+    pthread_mutex_unlock(&muster->inbox.lock);
+    return closed ? MUSTER_OK : MUSTER_TIMED_OUT;
+}
+
+static void spare_stopped(void *user_data)
+{
+    struct muster *muster = user_data;
+    pthread_mutex_lock(&muster->inbox.lock);
+    muster->inbox.spare_stopped = true;
+    pthread_cond_broadcast(&muster->inbox.closed_wake);
+    pthread_mutex_unlock(&muster->inbox.lock);
+}
+
+static void stop_spare(struct muster *muster)
+{
+    if (!muster->spare)
+        return;
+    muster__spare_stop(muster->spare, spare_stopped, muster);
+    pthread_mutex_lock(&muster->inbox.lock);
+    while (!muster->inbox.spare_stopped)
+        pthread_cond_wait(&muster->inbox.closed_wake, &muster->inbox.lock);
+    pthread_mutex_unlock(&muster->inbox.lock);
+}
+
+void muster_destroy(struct muster *muster)
+{
+    if (muster__check_usable(muster) != MUSTER_OK)
+        return;
+    MUSTER_CHECK(!muster__pool_is_current(muster->pool));
+    /* Bounded by the stop and cancel times of the options, after which workers are given up. */
+    while (muster_close_wait(muster, 1000) == MUSTER_TIMED_OUT)
+        ;
+    stop_spare(muster);
+    free_parts(muster);
+}
+
+void muster_stats(struct muster *muster, struct muster_stats *ret_stats)
+{
+    struct muster__pool_stats pool;
+    struct muster_stats stats = {.size = sizeof(stats)};
+    if (muster__check_usable(muster) != MUSTER_OK)
+        return;
+    muster__pool_stats(muster->pool, &pool);
+    stats.registrations = atomic_load(&muster->counters.registrations);
+    stats.workers_running = atomic_load(&muster->counters.running);
+    stats.events = atomic_load(&muster->counters.events);
+    stats.events_failed = atomic_load(&muster->counters.events_failed);
+    stats.starts = atomic_load(&muster->counters.starts);
+    stats.start_failures = atomic_load(&muster->counters.start_failures);
+    stats.revivals = atomic_load(&muster->counters.revivals);
+    stats.idle_ends = atomic_load(&muster->counters.idle_ends);
+    stats.forced_ends = atomic_load(&muster->counters.forced_ends);
+    stats.wedged = atomic_load(&muster->counters.wedged);
+    stats.turns = pool.turns;
+    stats.steals = pool.steals;
+    stats.threads = pool.threads;
+    memcpy(ret_stats, &stats, ret_stats->size < sizeof(stats) && ret_stats->size ? ret_stats->size : sizeof(stats));
+}

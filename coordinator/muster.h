@@ -1,0 +1,215 @@
+/* coordinator/muster.h - the library: one instance, its registrations, and what you send to them.
+ *
+ * Public: installed as <muster/muster.h>; the one header to include.  docs/embedding.md is the guide.
+ *
+ * An instance has a coordinator thread, which knows who exists, and a pool of threads, on which scripts
+ * run; yours are never used for scripts.  Every call here may be made on any thread, unless it says
+ * otherwise, and none of them waits for a script, but muster_wait() and muster_close_wait().
+ *
+ * Completion.  Each asynchronous call ends exactly once, whatever happens: result, error, cancellation,
+ * timeout, crash or shutdown.  You hear of it
+ *   - by a callback, on a thread of muster's (MUSTER_DELIVER_ON_THREAD), or on the thread that calls
+ *     muster_run_completions() when muster_completion_fd() is readable (MUSTER_DELIVER_ON_QUEUE);
+ *   - or by muster_wait() on the handle.
+ * A callback never comes from inside the call that asked.
+ *
+ * Processes.  An instance does not survive fork(): every call in the child answers MUSTER_FORKED.
+ * Signals.  muster installs no handler and its threads block all signals but the engine's.  The
+ * JavaScript engine installs handlers for SIGSEGV, SIGBUS and SIGUSR1 (JSC_SIGNAL_FOR_GC chooses another)
+ * when the first JavaScript worker starts.  SIGPIPE never comes from muster.
+ *
+ * Option structs begin with `size`: set it to sizeof; a field that is zero means the default.
+ */
+#ifndef MUSTER_MUSTER_H
+#define MUSTER_MUSTER_H
+
+#include "base.h"
+#include "host_binding.h"
+#include "http_message.h"
+#include "loader.h"
+#include "native.h"
+#include "placement.h"
+#include "stream.h"
+#include "value.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct muster;
+struct muster_handle;
+
+enum muster_delivery {
+    MUSTER_DELIVER_ON_THREAD, /* callbacks on threads of muster's */
+    MUSTER_DELIVER_ON_QUEUE   /* callbacks inside muster_run_completions() */
+};
+
+/* Thread: a worker's thread of muster's; must not block long.  One console call of a script. */
+typedef void muster_console_fn(const char *scope, enum muster_log_level level,
+                               struct muster_bytes text, void *user_data);
+
+struct muster_options {
+    size_t size;
+    unsigned threads;             /* 0: one a core */
+    enum muster_delivery delivery;
+    /* Times in milliseconds. */
+    uint64_t idle_ms;             /* 30,000: a worker without work ends after so long */
+    uint64_t grace_ms;            /* 30,000: work that holds it longer gets so long more */
+    uint64_t start_timeout_ms;    /* 30,000: to load and evaluate a script */
+    uint64_t lifecycle_timeout_ms;/* 300,000: for install, and for activate */
+    uint64_t stop_timeout_ms;     /* 5,000: asked to stop, to finish what runs */
+    uint64_t cancel_timeout_ms;   /* 2,000: interrupted, to be gone */
+    uint64_t event_timeout_ms;    /* 60,000: for one event, unless it says otherwise */
+    uint64_t turn_limit_ms;       /* 10,000: CPU time of one turn */
+    size_t memory_limit;          /* bytes a worker; 0: none */
+    size_t queue_limit;           /* 1,024: requests that wait for one worker */
+    unsigned spare_workers;       /* JavaScript VMs kept ready; 0: none */
+    const char *placement;        /* "least-loaded"; see placement.h */
+    const struct muster_placement_policy *placement_policy; /* instead; borrowed until closed */
+    uint64_t seed;                /* of placement's random numbers; 0: from the system */
+    bool log_decisions;           /* each placement with candidates, scores and reason, to `log` */
+    bool log_events;              /* the core's events and actions, to `log` */
+    muster_log_fn *log;           /* NULL: nothing is logged */
+    muster_console_fn *console;   /* NULL: to `log` */
+    void *user_data;              /* of log and console */
+    muster_load_fn *load;         /* NULL: files */
+    void *load_user_data;
+    struct muster_bindings *bindings; /* for every worker; acquired */
+};
+
+/* Makes an instance and starts its threads.  INVALID_ARGUMENT, NO_MEMORY, SYSTEM; `error` (may be NULL)
+ * says more. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_new(const struct muster_options *options,
+                                                           struct muster **ret_muster,
+                                                           struct muster_error *error);
+
+/* Begins the shutdown: what runs is asked to finish, then interrupted, within stop_timeout_ms and
+ * cancel_timeout_ms; what waits is settled with MUSTER_SHUTDOWN.  `on_closed` (may be NULL) comes once,
+ * after every other callback but those still in the completion queue; a second close joins the first. */
+typedef void muster_closed_fn(void *user_data);
+MUSTER_API enum muster_status muster_close(struct muster *muster, muster_closed_fn *on_closed,
+                                           void *user_data);
+/* As muster_close(), and waits.  WRONG_THREAD on a thread of muster's; TIMED_OUT: call it again. */
+MUSTER_API enum muster_status muster_close_wait(struct muster *muster, uint64_t timeout_ms);
+/* Thread: none of muster's; after it was closed (else it closes and waits).  Frees it; handles that you
+ * still hold stay valid.  NULL: no-op.  In a forked child it does nothing. */
+MUSTER_API void muster_destroy(struct muster *muster);
+
+/* ---- registrations ---- */
+
+enum muster_trust {
+    MUSTER_TRUST_SCRIPT, /* only what muster and your bindings offer */
+    MUSTER_TRUST_FULL    /* Lua: io, os, debug, package, binary chunks */
+};
+
+struct muster_registration_options {
+    size_t size;
+    const char *scope;  /* "/app/" (any origin) or "https://example.org/app/" */
+    const char *script; /* a path, or what your loader knows */
+    const char *engine; /* "javascript", "lua", "native"; NULL: by the script's ending */
+    const struct muster_native_worker *native; /* instead of a script; must outlive the instance */
+    bool module;        /* the script is an ECMAScript module whatever its ending */
+    bool lazy;          /* installed by its first event; the registration is there at once */
+    const char *root;   /* the default loader reads nothing outside; NULL: the script's folder */
+    enum muster_trust trust;
+    uint64_t turn_limit_ms; /* 0: the instance's */
+    size_t memory_limit;    /* 0: the instance's */
+    size_t queue_limit;     /* 0: the instance's */
+    uint64_t idle_ms;       /* 0: the instance's; shorter than it has no effect before the next activity */
+    struct muster_bindings *bindings; /* instead of the instance's; acquired */
+    muster_load_fn *load;             /* instead of the instance's */
+    void *load_user_data;
+};
+
+/* Borrowed until the callback returns. */
+struct muster_result {
+    enum muster_status status;
+    const struct muster_error *error;                 /* NULL when there is nothing to say */
+    const struct muster_value *value;                 /* a call's result; NULL: none */
+    const struct muster_http_response *response;      /* of a fetch that was answered */
+};
+
+typedef void muster_done_fn(const struct muster_result *result, void *user_data);
+
+/* Register (the Service Workers standard, 4.x "Register"): install, then activate; a script that is
+ * already the newest version of that scope changes nothing.  Settles when the new version is active, or
+ * installed and waiting for the old one, or failed.  All texts are copied. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status
+muster_register(struct muster *muster, const struct muster_registration_options *options,
+                muster_done_fn *done, void *user_data, struct muster_handle **ret_handle);
+/* Takes the scope off the map at once; its workers finish what they have.  NOT_FOUND comes by the
+ * completion. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_unregister(struct muster *muster,
+                                                                  const char *scope,
+                                                                  muster_done_fn *done, void *user_data,
+                                                                  struct muster_handle **ret_handle);
+/* Ends the running worker of a scope and keeps the registration: the next event starts it again. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_stop(struct muster *muster, const char *scope,
+                                                            muster_done_fn *done, void *user_data,
+                                                            struct muster_handle **ret_handle);
+
+/* Which registration controls a URL (longest prefix; "Match Service Worker Registration"), answered from
+ * a snapshot, without a lock or a hop, on any thread.  Writes the scope, cut to `size`; the number of bytes
+ * that it has, 0: none. */
+MUSTER_API size_t muster_match(struct muster *muster, const char *url, char *scope, size_t size);
+
+/* ---- events ---- */
+
+struct muster_event_options {
+    size_t size;
+    uint64_t timeout_ms; /* 0: the instance's event_timeout_ms */
+};
+
+/* Each of these settles once: with the script's answer; MUSTER_PASSED when nobody answered; MUSTER_QUEUE_FULL,
+ * NOT_FOUND (no such scope) and CLOSED may be answered at once, and then nothing else comes.  `options`, `done` and
+ * `ret_handle` may be NULL; a handle is released by muster_handle_release(). */
+
+/* A fetch event for the registration that controls request->url.  Everything is copied, streams are acquired. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status
+muster_fetch(struct muster *muster, const struct muster_http_request *request,
+             const struct muster_event_options *options, muster_done_fn *done, void *user_data,
+             struct muster_handle **ret_handle);
+/* A functional event ("push", "sync", "message", or a name of your own) for the registration with
+ * exactly that scope.  Takes `take_data` (NULL: undefined), also on failure. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status
+muster_dispatch(struct muster *muster, const char *scope, const char *type,
+                struct muster_value *take_data, const struct muster_event_options *options,
+                muster_done_fn *done, void *user_data, struct muster_handle **ret_handle);
+/* Calls a function of the script by name and gives its result.  Takes `take_arguments` (an array, or NULL). */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status
+muster_call(struct muster *muster, const char *scope, const char *function,
+            struct muster_value *take_arguments, const struct muster_event_options *options,
+            muster_done_fn *done, void *user_data, struct muster_handle **ret_handle);
+
+/* ---- handles and completions ---- */
+
+/* Waits until it is settled.  MUSTER_OK: *ret_result is filled, borrowed while you hold the handle;
+ * TIMED_OUT: not yet (0 only looks); WRONG_THREAD on a thread of muster's.  ret_result may be NULL. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_wait(struct muster_handle *handle,
+                                                            uint64_t timeout_ms,
+                                                            struct muster_result *ret_result);
+/* Nobody wants it any more: it settles with MUSTER_CANCELED unless it has settled; the script's signal is
+ * aborted. */
+MUSTER_API void muster_cancel(struct muster_handle *handle);
+MUSTER_API void muster_handle_release(struct muster_handle *take_handle); /* NULL: no-op */
+
+/* Readable when completions wait (MUSTER_DELIVER_ON_QUEUE); poll it in any loop, never read it.  -1
+ * otherwise. */
+MUSTER_API int muster_completion_fd(struct muster *muster);
+/* Thread: yours, one at a time.  Runs the callbacks that are ready and says how many they were. */
+MUSTER_API size_t muster_run_completions(struct muster *muster);
+
+/* ---- to look at ---- */
+
+struct muster_stats {
+    size_t size;
+    uint64_t registrations, workers_running;
+    uint64_t events, events_failed, starts, start_failures, revivals, idle_ends, forced_ends, wedged;
+    uint64_t turns, steals, threads;
+};
+MUSTER_API void muster_stats(struct muster *muster, struct muster_stats *ret_stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

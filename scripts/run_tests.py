@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""scripts/run_tests.py [--sanitizers] - what scripts/test runs: builds muster and runs its tests; the last line is 'N passed, N failed'.
+
+With --sanitizers the suites run three times: plain, with the address and undefined-behaviour sanitizers,
+and with the thread sanitizer.  A suppression stands in tests/suppressions/ with its reason.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VARIANTS = {
+    "plain": ("build", []),
+    "address,undefined": ("build-address", ["-Db_sanitize=address,undefined", "-Db_lundef=false"]),
+    "thread": ("build-thread", ["-Db_sanitize=thread", "-Db_lundef=false"]),
+}
+CHECKS = re.compile(r"\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
+PLAIN = re.compile(r"^(\d+) passed, (\d+) failed", re.M)
+
+
+def environment():
+    suppressions = os.path.join(ROOT, "tests", "suppressions")
+    return dict(
+        os.environ,
+        ASAN_OPTIONS="detect_stack_use_after_return=0:handle_segv=0:allow_user_segv_handler=1",
+        LSAN_OPTIONS=f"suppressions={suppressions}/leak.txt:print_suppressions=0",
+        TSAN_OPTIONS=f"suppressions={suppressions}/thread.txt:history_size=7:handle_segv=0",
+        UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
+    )
+
+
+def count(result):
+    """What one test program says of itself; a program that says nothing counts as one."""
+    text = result.get("stdout", "") + result.get("stderr", "")
+    passed = failed = 0
+    for checks, failures, errors in CHECKS.findall(text):
+        failed += int(failures) + int(errors)
+        passed += int(checks) - int(failures) - int(errors)
+    for good, bad in PLAIN.findall(text):
+        passed, failed = passed + int(good), failed + int(bad)
+    good = result["result"] in ("OK", "EXPECTEDFAIL")
+    if passed + failed == 0:
+        return (1, 0) if good else (0, 1)
+    return passed, failed if good else max(failed, 1)
+
+
+def run(name):
+    folder, options = VARIANTS[name]
+    print(f"== {name}", flush=True)
+    subprocess.run([os.path.join(ROOT, "scripts", "build"), folder, *options], check=True)
+    done = subprocess.run(
+        ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"],
+        cwd=ROOT, env=environment(), check=False)
+    passed = failed = 0
+    with open(os.path.join(ROOT, folder, "meson-logs", "testlog.json"), encoding="utf-8") as log:
+        for line in log:
+            good, bad = count(json.loads(line))
+            passed, failed = passed + good, failed + bad
+    if done.returncode and not failed:
+        failed = 1
+    print(f"{name}: {passed} tests passed, {failed} failed", flush=True)
+    return passed, failed
+
+
+def main():
+    os.chdir(ROOT)
+    names = list(VARIANTS) if "--sanitizers" in sys.argv[1:] else ["plain"]
+    passed = failed = 0
+    for name in names:
+        good, bad = run(name)
+        passed, failed = passed + good, failed + bad
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+sys.exit(main())
