@@ -9,7 +9,9 @@
 struct muster__loader {
     muster_load_fn *load; /* NULL: files */
     void *user_data;
-    const char *root; /* default loader: nothing outside this folder is read; NULL: the script's folder */
+    const char *root; /* default loader: nothing outside this folder is read; NULL: files from anywhere,
+                       * imports of a module from the nearest folder above it that holds a package.json,
+                       * else from its own */
     bool module; /* the script was declared as one; else its ending tells */
 };
 

@@ -2,11 +2,14 @@
 #ifndef MUSTER_SCRIPT_H
 #define MUSTER_SCRIPT_H
 
+#include <stdatomic.h>
+
 #include "runtime/base.h"
 
 struct muster__source_map;
 
 struct muster__script {
+    atomic_uint others; /* references beside the first */
     char *url;  /* "file:///srv/app/worker.js"; what errors name */
     char *text; /* classic text; a module's bundle; NULL for native */
     size_t length;
@@ -16,7 +19,9 @@ struct muster__script {
     void *native_library;            /* the dlopen handle, closed with the script */
 };
 
-/* Frees what it owns; NULL and zeroed are fine. */
+/* Thread: any.  One reference more. */
+void muster__script_acquire(struct muster__script *script);
+/* Lets go of one reference, and frees what it owns with the last; NULL and zeroed are fine. */
 void muster__script_destroy(struct muster__script *script);
 
 #endif
