@@ -40,7 +40,7 @@ struct muster__core_options {
     X(UNREGISTER, "job, scope")                                                                    \
     X(WANT, "version: a request waits in a slot that has no instance")                             \
     X(PLACED, "instance, host; or status REFUSED")                                                 \
-    X(HOST_REFUSED, "instance: its host began to die before it took it; place again")              \
+    X(HOST_REFUSED, "instance, and host unless 0: it began to die before it took it; place again")  \
     X(STARTED, "instance; status of the evaluation")                                               \
     X(INSTALL_ENDED, "instance, status of the install event")                                      \
     X(ACTIVATE_ENDED, "instance, status of the activate event (a failure is ignored)")             \
@@ -118,7 +118,8 @@ struct muster__core_event {
     uint32_t host;
     enum muster_status status;
     bool ok;
-    bool lazy;           /* REGISTER: install when the first request wants it; the job settles at once */
+    bool lazy;           /* REGISTER: install when the first request wants it; the job settles at once.
+                          * Over a version that has run it installs at once, like any update */
     uint64_t alive_until_us;
     uint32_t holds;
     const char *scope;  /* borrowed during the step */
@@ -161,7 +162,7 @@ uint64_t muster__core_deadline(const struct muster__core *core);
 struct muster__core_view {
     const char *scope;
     uint32_t version;
-    const char *slot;    /* "installing", "waiting", "active" */
+    const char *slot;    /* "installing", "waiting", "active"; "redundant": it drains, or is wedged */
     const char *state;   /* of the version: parsed, installing, installed, activating, activated */
     uint64_t instance;   /* its current one; 0: none */
     const char *phase;   /* of that instance */

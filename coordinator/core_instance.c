@@ -168,6 +168,10 @@ struct cause {
     enum muster_status status;
 };
 
+/* How often to look at what is held, at most, and an eighth of the grace time. */
+#define HELD_INTERVAL_US 100000
+#define DRAIN_INTERVAL_US 20000
+
 typedef void act_fn(struct muster__core *core, struct muster__core_instance *instance,
                     const struct cause *cause);
 
@@ -183,7 +187,7 @@ static uint64_t interval(uint64_t grace_us, uint64_t most_us)
 
 uint64_t muster__core_instance_drain_interval(const struct muster__core *core)
 {
-    return interval(core->options.grace_us, 20000);
+    return interval(core->options.grace_us, DRAIN_INTERVAL_US);
 }
 
 static bool is_draining(const struct muster__core_instance *instance)
@@ -274,7 +278,7 @@ static void act_start(struct muster__core *core, struct muster__core_instance *i
 static void act_refuse(struct muster__core *core, struct muster__core_instance *instance,
                        const struct cause *cause)
 {
-    muster__core_version_fail(core, instance->version, MUSTER_REFUSED);
+    muster__core_version_fail(core, instance->version, cause->status);
     vacate(core, instance, MUSTER__STOP_START_FAILED);
     forget(core, instance, cause);
 }
@@ -334,7 +338,9 @@ static void act_sample(struct muster__core *core, struct muster__core_instance *
     }
     instance->asked = MUSTER__ASKED_SAMPLE;
     tell(core, instance, MUSTER__DO_SAMPLE);
-    set_timer(core, instance, interval(core->options.grace_us, is_draining(instance) ? 20000 : 100000));
+    set_timer(core, instance,
+              interval(core->options.grace_us,
+                       is_draining(instance) ? DRAIN_INTERVAL_US : HELD_INTERVAL_US));
 }
 
 static void act_open(struct muster__core *core, struct muster__core_instance *instance,
@@ -452,6 +458,9 @@ static void act_stop_retired(struct muster__core *core, struct muster__core_inst
 #if MUSTER_PLANT_FAULT != 2
     tell(core, instance, MUSTER__DO_STOP);
 #endif
+    if (instance->wanted) {
+        muster__core_version_want(core, instance->version);
+    }
 }
 
 static void act_cancel(struct muster__core *core, struct muster__core_instance *instance,
@@ -515,24 +524,15 @@ static void retire(struct muster__core *core, struct muster__core_instance *inst
         return;
     }
     instance->asked = MUSTER__ASKED_RETIRE;
+    instance->retiring = true;
     tell(core, instance, MUSTER__DO_TRY_RETIRE);
     set_timer(core, instance, 1000);
 }
 
-static void weigh_idle(struct muster__core *core, struct muster__core_instance *instance)
+/* Something holds it past its idle time: looks again, until the grace time is over. */
+static void weigh_held(struct muster__core *core, struct muster__core_instance *instance,
+                       uint64_t most_us)
 {
-    if (instance->alive_until_us > core->now_us) {
-#if MUSTER_PLANT_FAULT == 3
-        muster__core_timer_clear(core, &instance->timer);
-        return;
-#endif
-        muster__core_timer_set(core, &instance->timer, instance->alive_until_us);
-        return;
-    }
-    if (instance->holds == 0) {
-        retire(core, instance);
-        return;
-    }
     uint64_t grace_us = core->options.grace_us;
     uint64_t deadline_us = grace_us > UINT64_MAX - instance->alive_until_us
                                ? UINT64_MAX
@@ -541,7 +541,7 @@ static void weigh_idle(struct muster__core *core, struct muster__core_instance *
         muster__core_instance_feed(core, instance, MUSTER__INPUT_FORCE, MUSTER__STOP_GRACE, MUSTER_OK);
         return;
     }
-    uint64_t next_us = muster__core_timer_after(core, interval(grace_us, 100000));
+    uint64_t next_us = muster__core_timer_after(core, interval(grace_us, most_us));
     muster__core_timer_set(core, &instance->timer, next_us < deadline_us ? next_us : deadline_us);
 }
 
@@ -550,12 +550,23 @@ static void act_weigh(struct muster__core *core, struct muster__core_instance *i
 {
     (void)cause;
     instance->asked = MUSTER__ASKED_NOTHING;
-    if (!is_draining(instance)) {
-        weigh_idle(core, instance);
+    if (is_draining(instance)) {
+        /* A drain that began in the grace time does not make that longer. */
+        if (instance->holds == 0) {
+            retire(core, instance);
+        } else {
+            weigh_held(core, instance, DRAIN_INTERVAL_US);
+        }
+    } else if (instance->alive_until_us > core->now_us) {
+#if MUSTER_PLANT_FAULT == 3
+        muster__core_timer_clear(core, &instance->timer);
+        return;
+#endif
+        muster__core_timer_set(core, &instance->timer, instance->alive_until_us);
     } else if (instance->holds == 0) {
         retire(core, instance);
     } else {
-        set_timer(core, instance, muster__core_instance_drain_interval(core));
+        weigh_held(core, instance, HELD_INTERVAL_US);
     }
 }
 
@@ -703,6 +714,7 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
 {
     enum muster__input input;
     enum muster__stop_reason reason = MUSTER__STOP_NONE;
+    enum muster_status status = event->status;
 
     switch (event->kind) {
     case MUSTER__CORE_PLACED:
@@ -725,6 +737,7 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
         }
         input = instance->attempts < core->options.place_attempts ? MUSTER__INPUT_HOST_REFUSED
                                                                    : MUSTER__INPUT_HOSTS_EXHAUSTED;
+        status = MUSTER_REFUSED;
         break;
     case MUSTER__CORE_STARTED:
         input = started(instance, event->status);
@@ -747,5 +760,5 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
         input = MUSTER__INPUT_GONE;
         break;
     }
-    muster__core_instance_feed(core, instance, input, reason, event->status);
+    muster__core_instance_feed(core, instance, input, reason, status);
 }

@@ -110,6 +110,8 @@ struct muster__core_instance {
     uint32_t host;
     unsigned attempts; /* of placement */
     bool awaited;      /* a STOP job waits for it */
+    bool retiring;     /* TRY_RETIRE was said: its slot may be vacant before RETIRED tells */
+    bool wanted;       /* and a request came there */
     uint64_t alive_until_us;
     uint32_t holds; /* as last sampled */
 };

@@ -196,6 +196,11 @@ static void make_redundant(struct muster__core *core, struct muster__core_versio
 
 void muster__core_version_timer(struct muster__core *core, struct muster__core_version *version)
 {
+    bool dying = version->current == NULL && version->count > version->abandoned;
+    if (dying && core->now_us < version->drain_until_us) {
+        linger(core, version); /* it may still give back what it had not begun */
+        return;
+    }
     version->closing = true;
     if (version->current != NULL) {
         muster__core_instance_feed(core, version->current, MUSTER__INPUT_FORCE, version->reason,
@@ -265,12 +270,17 @@ void muster__core_version_installed(struct muster__core *core, struct muster__co
 
 void muster__core_version_want(struct muster__core *core, struct muster__core_version *version)
 {
+    if (version->role == MUSTER__ROLE_OFFERED) {
+        return; /* nobody can know it yet */
+    }
 #if MUSTER_PLANT_FAULT == 5
     if (version->current != NULL && version->current->phase != MUSTER__PHASE_RUNNING) {
 #else
-    if (version->current != NULL || version->role == MUSTER__ROLE_OFFERED) {
+    if (version->current != NULL) {
 #endif
-        return; /* it is on its way; or late */
+        /* It is on its way.  Or late; or it crossed the answer that the instance has retired. */
+        version->current->wanted |= version->current->retiring;
+        return;
     }
     if (core->closing) {
         tell_version(core, version, MUSTER__DO_FAIL_QUEUED, MUSTER_SHUTDOWN);
@@ -397,6 +407,9 @@ static void settle_first(struct muster__core *core, struct muster__core_scope *s
         struct muster__core_job *joined = job->joined;
         settle_one(core, scope, job, status, version);
         job = joined;
+#if MUSTER_PLANT_FAULT == 6
+        return;
+#endif
     }
 }
 

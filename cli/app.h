@@ -1,0 +1,32 @@
+/* cli/app.h - an application to serve: a script, or a folder with muster.json. */
+#ifndef MUSTER_CLI_APP_H
+#define MUSTER_CLI_APP_H
+
+#include "coordinator/muster.h"
+
+struct muster__app_scope {
+    char *scope;  /* "/api/" */
+    char *script; /* absolute path */
+    char *engine; /* NULL: by its ending */
+    bool module, lazy, trusted;
+    uint64_t turn_limit_ms, idle_ms;
+    size_t memory_limit, queue_limit;
+    int line; /* in muster.json, for messages; 0: none */
+};
+
+struct muster__app {
+    char *root; /* absolute; nothing outside is read */
+    struct muster__app_scope *scopes;
+    size_t count;
+    /* Of the whole application; 0 or NULL: not said. */
+    uint64_t idle_ms, grace_ms, event_timeout_ms;
+    size_t body_limit;
+    char *placement;
+};
+
+/* Reads and checks it, scripts' existence too; `error` is one sentence that names the place. */
+MUSTER_MUST_CHECK enum muster_status muster__app_load(const char *path, struct muster__app *ret_app,
+                                                      struct muster_error *error);
+void muster__app_clean_up(struct muster__app *app); /* cleaning twice is fine */
+
+#endif

@@ -1,0 +1,230 @@
+/* cli/serve.c - `muster serve`: an application's scopes behind HTTP, until a signal ends it. */
+#include "cli/app.h"
+#include "cli/command.h"
+#include "cli/http_server.h"
+#include "cli/log.h"
+#include "cli/options.h"
+#include "cli/state_folder.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char muster__serve_usage[] =
+    "muster serve [--listen ADDR:PORT|unix:PATH] [--state DIR] [--threads N] [--placement NAME]\n"
+    "             [--idle-timeout TIME] [--grace-timeout TIME] [--event-timeout TIME] [--body-limit BYTES]\n"
+    "             [--spare N] [--dev] [--verbose] APP";
+
+/* Registered one by one up to here, so that a script that fails is told before the port is served; above, each is
+ * installed by its first request. */
+#define EAGER_SCOPES 64
+
+struct serve {
+    const char *listen, *state, *placement;
+    unsigned threads, spare;
+    uint64_t idle_ms, grace_ms, event_ms;
+    size_t body_limit;
+    bool dev, verbose, decisions;
+    struct muster__app app;
+    struct muster__log log;
+    struct muster__state_folder folder;
+    struct muster *muster;
+    struct muster__http_server *server;
+};
+
+static int complain(const struct muster_error *error, enum muster_status status)
+{
+    fprintf(stderr, "muster: %s\n", error->message ? error->message : muster_status_sentence(status));
+    return MUSTER__EXIT_FAILED;
+}
+
+static enum muster_status start_instance(struct serve *serve, struct muster_error *error)
+{
+    const struct muster_options options = {
+        .size = sizeof(options),
+        .threads = serve->threads,
+        .idle_ms = serve->idle_ms ? serve->idle_ms : serve->app.idle_ms,
+        .grace_ms = serve->grace_ms ? serve->grace_ms : serve->app.grace_ms,
+        .event_timeout_ms = serve->event_ms,
+        .spare_workers = serve->spare,
+        .placement = serve->placement ? serve->placement : serve->app.placement,
+        .log_decisions = serve->decisions,
+        .log = muster__log_write,
+        .console = muster__log_console,
+        .user_data = &serve->log,
+    };
+    return muster_new(&options, &serve->muster, error);
+}
+
+static enum muster_status register_scope(struct serve *serve, const struct muster__app_scope *scope,
+                                         struct muster_handle **ret_handle)
+{
+    const struct muster_registration_options options = {
+        .size = sizeof(options),
+        .scope = scope->scope,
+        .script = scope->script,
+        .engine = scope->engine,
+        .module = scope->module,
+        .lazy = scope->lazy || serve->app.count > EAGER_SCOPES,
+        .root = serve->app.root,
+        .trust = scope->trusted ? MUSTER_TRUST_FULL : MUSTER_TRUST_SCRIPT,
+        .turn_limit_ms = scope->turn_limit_ms,
+        .memory_limit = scope->memory_limit,
+        .queue_limit = scope->queue_limit,
+        .idle_ms = scope->idle_ms,
+    };
+    return muster_register(serve->muster, &options, NULL, NULL, ret_handle);
+}
+
+static enum muster_status await_scope(const struct muster__app_scope *scope, struct muster_handle *handle,
+                                      struct muster_error *error)
+{
+    struct muster_result result;
+    enum muster_status status = muster_wait(handle, 600000, &result);
+    if (status == MUSTER_OK)
+        status = result.status;
+    if (status != MUSTER_OK) {
+        const struct muster_error *why = result.error;
+        if (why && why->file)
+            muster_error_set(error, status, "scope %s: %s:%d:%d: %s%s%s", scope->scope, why->file, why->line,
+                             why->column, why->name ? why->name : "", why->name ? ": " : "",
+                             why->message ? why->message : muster_status_sentence(status));
+        else
+            muster_error_set(error, status, "scope %s: %s", scope->scope,
+                             why && why->message ? why->message : muster_status_sentence(status));
+    }
+    return status;
+}
+
+static enum muster_status register_scopes(struct serve *serve, struct muster_error *error)
+{
+    enum muster_status status = MUSTER_OK;
+    struct muster_handle **handles = calloc(serve->app.count, sizeof(struct muster_handle *));
+    if (!handles)
+        return MUSTER_NO_MEMORY;
+    for (size_t i = 0; i < serve->app.count && status == MUSTER_OK; i++) {
+        status = register_scope(serve, &serve->app.scopes[i], &handles[i]);
+        if (status != MUSTER_OK)
+            muster_error_set(error, status, "scope %s: %s", serve->app.scopes[i].scope,
+                             muster_status_sentence(status));
+    }
+    for (size_t i = 0; i < serve->app.count; i++) {
+        if (status == MUSTER_OK && handles[i])
+            status = await_scope(&serve->app.scopes[i], handles[i], error);
+        muster_handle_release(handles[i]);
+    }
+    free(handles);
+    return status;
+}
+
+static enum muster_status start(struct serve *serve, struct muster_error *error)
+{
+    enum muster_status status = MUSTER_OK;
+    if (serve->state)
+        status = muster__state_folder_open(serve->state, &serve->folder, error);
+    if (status == MUSTER_OK)
+        status = start_instance(serve, error);
+    if (status != MUSTER_OK)
+        return status;
+    const struct muster__http_server_options options = {
+        .muster = serve->muster,
+        .listen = serve->listen,
+        .event_timeout_ms = serve->event_ms,
+        .body_limit = serve->body_limit ? serve->body_limit : serve->app.body_limit,
+        .dev = serve->dev,
+    };
+    status = muster__http_server_new(&options, &serve->server, error);
+    if (status == MUSTER_OK)
+        status = register_scopes(serve, error);
+    if (status == MUSTER_OK)
+        status = muster__http_server_start(serve->server);
+    return status;
+}
+
+static void *wait_for_second_signal(void *signals)
+{
+    int number;
+    sigwait(signals, &number);
+    static const char text[] = "muster: a second signal: ended at once\n";
+    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0) {
+        /* there is nobody to tell */
+    }
+    _exit(128 + number);
+}
+
+static void serve_until_signal(struct serve *serve, sigset_t *signals)
+{
+    int number = 0;
+    pthread_t second;
+    fprintf(stderr, "muster: %zu scope%s on %s\n", serve->app.count, serve->app.count == 1 ? "" : "s",
+            muster__http_server_address(serve->server));
+    sigwait(signals, &number);
+    fprintf(stderr, "muster: %s: finishing what runs\n", number == SIGINT ? "SIGINT" : "SIGTERM");
+    if (pthread_create(&second, NULL, wait_for_second_signal, signals) == 0)
+        pthread_detach(second);
+    muster__http_server_drain(serve->server);
+    (void)muster__http_server_wait(serve->server, 5000);
+}
+
+static void clean_up(struct serve *serve)
+{
+    if (serve->server && serve->muster)
+        muster__http_server_drain(serve->server);
+    if (serve->muster)
+        muster_destroy(serve->muster);
+    muster__http_server_destroy(serve->server);
+    muster__state_folder_close(&serve->folder);
+    muster__app_clean_up(&serve->app);
+    muster__log_clean_up(&serve->log);
+}
+
+int muster__command_serve(int argc, char **argv)
+{
+    struct serve serve = {.listen = "127.0.0.1:8080", .event_ms = 60000, .spare = 1};
+    bool help = false;
+    const struct muster__option options[] = {
+        {"--listen", MUSTER__OPTION_TEXT, &serve.listen},
+        {"--state", MUSTER__OPTION_TEXT, &serve.state},
+        {"--threads", MUSTER__OPTION_NUMBER, &serve.threads},
+        {"--placement", MUSTER__OPTION_TEXT, &serve.placement},
+        {"--idle-timeout", MUSTER__OPTION_TIME, &serve.idle_ms},
+        {"--grace-timeout", MUSTER__OPTION_TIME, &serve.grace_ms},
+        {"--event-timeout", MUSTER__OPTION_TIME, &serve.event_ms},
+        {"--body-limit", MUSTER__OPTION_BYTES, &serve.body_limit},
+        {"--spare", MUSTER__OPTION_NUMBER, &serve.spare},
+        {"--dev", MUSTER__OPTION_FLAG, &serve.dev},
+        {"--verbose", MUSTER__OPTION_FLAG, &serve.verbose},
+        {"--log-decisions", MUSTER__OPTION_FLAG, &serve.decisions},
+        {"--help", MUSTER__OPTION_FLAG, &help},
+    };
+    int operands = 0;
+    if (!muster__options_read(argc, argv, options, sizeof(options) / sizeof(*options), muster__serve_usage,
+                              &operands))
+        return MUSTER__EXIT_USAGE;
+    if (help || operands != 1) {
+        fprintf(help ? stdout : stderr, "usage: %s\n", muster__serve_usage);
+        return help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
+    }
+    /* Before any thread exists, so that all inherit it: only the main thread hears of these two. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    struct muster_error error = {0};
+    muster__log_init(&serve.log, serve.verbose ? MUSTER_LOG_DEBUG : MUSTER_LOG_INFO);
+    enum muster_status status = muster__app_load(argv[1], &serve.app, &error);
+    if (status == MUSTER_OK)
+        status = start(&serve, &error);
+    int code = MUSTER__EXIT_OK;
+    if (status == MUSTER_OK)
+        serve_until_signal(&serve, &signals);
+    else
+        code = complain(&error, status);
+    clean_up(&serve);
+    muster_error_clean_up(&error);
+    return code;
+}
