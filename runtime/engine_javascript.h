@@ -1,0 +1,242 @@
+/* runtime/engine_javascript.h - what the files of the JavaScript engine share.  Internal to them.
+ *
+ * Thread: a VM and its realms belong to one thread at a time; only `interrupted` is touched by others. */
+#ifndef MUSTER_ENGINE_JAVASCRIPT_H
+#define MUSTER_ENGINE_JAVASCRIPT_H
+
+#include "runtime/engine.h"
+#include "runtime/engine_outgoing.h"
+#include "runtime/jsc_private.h"
+#include "runtime/source_map.h"
+
+struct muster__vm {
+    JSContextGroupRef group;
+    struct muster__vm_options limits;
+    atomic_bool interrupted;
+
+    enum muster_status cut;   /* why an entry was ended, for good; MUSTER_OK: none was */
+    unsigned ticks;           /* of the watchdog in this entry */
+    uint64_t entry_cpu_us;    /* CPU time at the entry, known from the first tick on */
+    uint64_t period_us;
+    size_t memory;            /* as of memory_at_us */
+    uint64_t memory_at_us;
+    struct muster__realm *realms; /* any context will do to ask about memory */
+
+    char *scratch; /* for texts on their way out; reused */
+    size_t scratch_size;
+};
+
+/* The functions of the core chunks that the engine enters through. */
+enum muster__js_entry {
+    JS_ENTRY_FETCH,
+    JS_ENTRY_EVENT,
+    JS_ENTRY_CALL,
+    JS_ENTRY_CANCEL,
+    JS_ENTRY_INVOKE,
+    JS_ENTRY_TIMER,
+    JS_ENTRY_REJECTION,
+    JS_ENTRY_MODULE,
+    JS_ENTRY_HANDLES,
+    JS_ENTRY_COUNT
+};
+
+enum muster__js_name { /* cached property names */
+    JS_NAME_NAME,
+    JS_NAME_MESSAGE,
+    JS_NAME_STACK,
+    JS_NAME_LINE,
+    JS_NAME_COLUMN,
+    JS_NAME_SOURCE_URL,
+    JS_NAME_GET,
+    JS_NAME_SET,
+    JS_NAME_VALUE,
+    JS_NAME_COUNT
+};
+
+/* A request while something of it runs.  Scripts know it by a number that is never used again. */
+struct muster__js_delivery {
+    struct muster__request *request;
+    uint32_t index;      /* in realm->deliveries */
+    uint32_t generation;
+    int holds;           /* what is pending; may be -1 for a moment, see deliver() */
+    bool settled, passed, touched;
+    enum muster_status status; /* how it will settle if nothing else is said */
+    struct muster_error error;
+    struct muster__js_body_in *in;
+    struct muster__js_body_out *out;
+    struct muster__js_delivery *next; /* touched or free */
+};
+
+/* A promise that the host settles. */
+struct muster__js_waiter {
+    JSObjectRef resolve, reject; /* protected; NULL: nobody waits */
+};
+
+struct muster__js_call { /* an open host call */
+    struct muster__js_call *next, *previous;
+    struct muster__js_waiter waiter;
+};
+
+struct muster__js_rejection {
+    JSValueRef promise, reason; /* protected */
+};
+
+struct muster__js_function; /* a host binding; engine_javascript_host.c */
+struct muster__js_class;    /* the prototype of a host class in a realm */
+
+struct muster__realm {
+    struct muster__realm *next; /* of the VM */
+    struct muster__vm *vm;
+    JSGlobalContextRef context;
+    const struct muster__realm_host *host;
+    struct muster__worker *worker;
+    enum muster__worker_type type;
+    char *name, *scope;
+    char **arguments; /* NULL-terminated */
+    struct muster_bindings *bindings; /* whose functions the script may call */
+    const struct muster__script *script;   /* the worker's, which outlives the realm */
+    struct muster__script **imported;
+    size_t imported_count;
+    uint64_t origin_us;
+    double origin_ms; /* since 1970 */
+
+    JSObjectRef native;
+    JSObjectRef *chunks; /* exports; NULL: not loaded */
+    JSObjectRef entries[JS_ENTRY_COUNT];
+    JSStringRef names[JS_NAME_COUNT]; /* shared by the process */
+    JSObjectRef error_constructor; /* NULL: not asked for yet */
+    JSObjectRef define;            /* Object.defineProperty; likewise */
+    uint64_t defined[2];           /* which of the lazy globals are there */
+
+    struct muster__js_delivery **deliveries;
+    size_t delivery_count, delivery_capacity; /* slots ever used */
+    struct muster__js_delivery *idle; /* slots to use again */
+    struct muster__js_delivery *touched;
+    struct muster_header *headers; /* of a response on its way out; reused */
+    size_t header_capacity;
+
+    struct muster__js_rejection *rejections;
+    size_t rejection_count, rejection_capacity;
+    struct muster__js_call *calls;
+    struct muster__outgoing *outgoing;
+    struct muster__js_function *functions;
+    struct muster__js_class *classes;
+
+    void (*evaluated)(struct muster__worker *worker, enum muster_status status,
+                      const struct muster_error *error);
+    bool evaluation_done; /* a module's promise has settled: tell when the entry is over */
+    enum muster_status evaluation_status;
+    struct muster_error evaluation_error;
+};
+
+/* ---- engine_javascript.c ---- */
+
+/* The realm whose entry runs on this thread: how callbacks know where they are. */
+struct muster__realm *muster__js_current(void);
+/* One entry into the VM. *ret_result (may be NULL) is undefined when the script threw. */
+enum muster_status muster__js_enter(struct muster__realm *realm, enum muster__js_entry entry,
+                                    size_t count, const JSValueRef *arguments, JSValueRef *ret_result);
+struct muster__js_delivery *muster__js_delivery_of(struct muster__realm *realm, JSContextRef context,
+                                                   JSValueRef id);
+void muster__js_touch(struct muster__realm *realm, struct muster__js_delivery *delivery);
+/* Ends the touched deliveries that nothing holds. */
+void muster__js_sweep(struct muster__realm *realm);
+void muster__js_settle(struct muster__realm *realm, struct muster__js_delivery *delivery,
+                       const struct muster__outcome *outcome);
+/* The exports of a chunk; NULL: *exception says why. */
+JSObjectRef muster__js_chunk(struct muster__realm *realm, const char *name, JSValueRef *exception);
+
+/* One of its exports; undefined when it does not load. */
+JSValueRef muster__js_export(struct muster__realm *realm, const char *chunk, const char *name,
+                             JSValueRef *exception);
+
+/* ---- engine_javascript_globals.c ---- */
+
+void muster__js_define_globals_of_chunk(struct muster__realm *realm, unsigned index, const char *name,
+                                        const char *text);
+void muster__js_define_globals_of_script(struct muster__realm *realm, const char *text, size_t length);
+void muster__js_define_all_globals(struct muster__realm *realm);
+
+/* ---- engine_javascript_text.c ---- */
+
+/* UTF-8 of any kind into a string; what is malformed becomes U+FFFD.  NULL: out of memory. */
+JSStringRef muster__js_string(const char *text, size_t length);
+JSValueRef muster__js_text(JSContextRef context, const char *text); /* NULL: undefined */
+/* As UTF-8, in the VM's scratch memory until the next such call.  NULL: out of memory. */
+char *muster__js_scratch(struct muster__vm *vm, JSStringRef string, size_t *ret_length);
+/* As above, of a value (converted as String() does); freed by the caller.  NULL: it threw, or memory. */
+char *muster__js_copy_text(JSContextRef context, JSValueRef value, size_t *ret_length);
+bool muster__js_reserve_scratch(struct muster__vm *vm, size_t size);
+JSValueRef muster__js_decode_utf8(JSContextRef context, const unsigned char *bytes, size_t length,
+                                  bool fatal, JSValueRef *exception);
+/* Takes `bytes`, which free() will free. */
+JSValueRef muster__js_bytes(JSContextRef context, void *take_bytes, size_t length,
+                            JSValueRef *exception);
+JSValueRef muster__js_copied_bytes(JSContextRef context, const void *bytes, size_t length,
+                                   JSValueRef *exception);
+/* The memory of an ArrayBuffer or view; false: it is none. */
+bool muster__js_view(JSContextRef context, JSValueRef value, struct muster_bytes *ret_bytes);
+JSValueRef muster__js_throw(JSContextRef context, const char *name, const char *message,
+                            JSValueRef *exception);
+void muster__js_out_of_memory(JSContextRef context, JSValueRef *exception);
+
+/* ---- engine_javascript_value.c ---- */
+
+/* NULL: *exception says why. */
+struct muster_value *muster__js_to_value(struct muster__realm *realm, JSContextRef context,
+                                         JSValueRef value, JSValueRef *exception);
+JSValueRef muster__js_from_value(struct muster__realm *realm, JSContextRef context,
+                                 const struct muster_value *value, JSValueRef *exception);
+/* Fills `error`, mapped to the author's places. */
+void muster__js_describe_error(struct muster__realm *realm, JSContextRef context, JSValueRef thrown,
+                               enum muster_status status, struct muster_error *error);
+JSValueRef muster__js_make_error(struct muster__realm *realm, JSContextRef context, const char *name,
+                                 const char *message, const char *stack);
+
+/* ---- engine_javascript_host.c ---- */
+
+bool muster__js_define_bindings(struct muster__realm *realm, const struct muster_bindings *bindings,
+                                JSValueRef *exception);
+JSValueRef muster__js_host_object(struct muster__realm *realm, JSContextRef context,
+                                  const struct muster_value *value, JSValueRef *exception);
+/* The value behind a host object (borrowed); NULL: it is none. */
+const struct muster_value *muster__js_host_value(JSContextRef context, JSValueRef value);
+enum muster_status muster__js_host_call_ended(struct muster__realm *realm,
+                                              struct muster_host_call *call);
+void muster__js_host_clean_up(struct muster__realm *realm);
+
+/* ---- engine_javascript_native.c ---- */
+
+JSObjectRef muster__js_make_native(struct muster__realm *realm);
+void muster__js_hold(JSContextRef context, struct muster__js_waiter *waiter, JSValueRef resolve,
+                     JSValueRef reject);
+void muster__js_let_go(JSContextRef context, struct muster__js_waiter *waiter);
+/* Settles the promise in an entry of its own. */
+enum muster_status muster__js_settle_waiter(struct muster__realm *realm,
+                                            struct muster__js_waiter *waiter, bool rejected,
+                                            JSValueRef value);
+void muster__js_drop_outgoing(struct muster__realm *realm);
+
+/* ---- engine_javascript_body.c ---- */
+
+#define MUSTER__JS_CALLBACK(name)                                                                  \
+    JSValueRef name(JSContextRef context, JSObjectRef function, JSObjectRef this_object,          \
+                    size_t count, const JSValueRef arguments[], JSValueRef *exception)
+
+MUSTER__JS_CALLBACK(muster__js_native_respond);
+MUSTER__JS_CALLBACK(muster__js_native_respond_stream);
+MUSTER__JS_CALLBACK(muster__js_native_stream_write);
+MUSTER__JS_CALLBACK(muster__js_native_stream_drain);
+MUSTER__JS_CALLBACK(muster__js_native_stream_close);
+MUSTER__JS_CALLBACK(muster__js_native_stream_abort);
+MUSTER__JS_CALLBACK(muster__js_native_request_head);
+MUSTER__JS_CALLBACK(muster__js_native_request_body);
+MUSTER__JS_CALLBACK(muster__js_native_body_read);
+MUSTER__JS_CALLBACK(muster__js_native_body_cancel);
+/* The client is gone. */
+enum muster_status muster__js_bodies_cancel(struct muster__realm *realm,
+                                            struct muster__js_delivery *delivery);
+/* The delivery ends: both bodies of it as well. */
+void muster__js_bodies_end(struct muster__realm *realm, struct muster__js_delivery *delivery);
+
+#endif

@@ -1,0 +1,526 @@
+/* runtime/engine_javascript_native.c - `native`: what the globals written in JavaScript ask of C.
+ *
+ * One object a realm, of a class whose functions the engine makes when they are first read.  Scripts
+ * never see it; its arguments come from muster's own chunks.  Thread: the VM's, inside an entry. */
+#include "runtime/engine_javascript.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define NATIVE(name)                                                                               \
+    static JSValueRef native_##name(JSContextRef context, JSObjectRef function,                   \
+                                    JSObjectRef this_object, size_t count,                        \
+                                    const JSValueRef arguments[], JSValueRef *exception)
+#define UNUSED ((void)function, (void)this_object, (void)count, (void)arguments, (void)exception)
+#define UNDEFINED JSValueMakeUndefined(context)
+
+static double number_at(JSContextRef context, size_t count, const JSValueRef arguments[], size_t i)
+{
+    return i < count ? JSValueToNumber(context, arguments[i], NULL) : 0;
+}
+
+/* ---- what every chunk uses ---- */
+
+NATIVE(chunk)
+{
+    char name[32] = "";
+    UNUSED;
+    MUSTER_CHECK(count == 1);
+    JSStringRef string = JSValueToStringCopy(context, arguments[0], exception);
+    if (!string)
+        return UNDEFINED;
+    (void)JSStringGetUTF8CString(string, name, sizeof name);
+    JSStringRelease(string);
+    JSObjectRef exports = muster__js_chunk(muster__js_current(), name, exception);
+    return exports ? exports : UNDEFINED;
+}
+
+NATIVE(print)
+{
+    struct muster__realm *realm = muster__js_current();
+    size_t length = 0;
+    UNUSED;
+    double level = number_at(context, count, arguments, 0);
+    char *text = count > 1 ? muster__js_copy_text(context, arguments[1], &length) : NULL;
+    if (text && level >= MUSTER_LOG_ERROR && level <= MUSTER_LOG_DEBUG)
+        realm->host->console(realm->worker, (enum muster_log_level)level, text, length);
+    free(text);
+    return UNDEFINED;
+}
+
+NATIVE(utf8Encode)
+{
+    size_t length = 0;
+    UNUSED;
+    char *text = count ? muster__js_copy_text(context, arguments[0], &length) : NULL;
+    if (text)
+        return muster__js_bytes(context, text, length, exception);
+    muster__js_out_of_memory(context, exception);
+    return UNDEFINED;
+}
+
+NATIVE(utf8Decode)
+{
+    struct muster_bytes bytes = {NULL, 0};
+    UNUSED;
+    MUSTER_CHECK(count >= 1);
+    if (!muster__js_view(context, arguments[0], &bytes))
+        return muster__js_throw(context, "TypeError", "these are no bytes", exception);
+    return muster__js_decode_utf8(context, (const unsigned char *)bytes.data, bytes.length,
+                                  count > 1 && JSValueToBoolean(context, arguments[1]), exception);
+}
+
+NATIVE(randomFill)
+{
+    struct muster_bytes bytes = {NULL, 0};
+    UNUSED;
+    MUSTER_CHECK(count == 1 && muster__js_view(context, arguments[0], &bytes));
+    for (size_t done = 0; done < bytes.length;) {
+        ssize_t got = getrandom((char *)bytes.data + done, bytes.length - done, 0);
+        if (got < 0 && errno != EINTR)
+            return muster__js_throw(context, "Error", "there are no random numbers", exception);
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return UNDEFINED;
+}
+
+NATIVE(now)
+{
+    struct muster__realm *realm = muster__js_current();
+    UNUSED;
+    uint64_t now_us = realm->worker ? realm->host->now_us(realm->worker) : realm->origin_us;
+    return JSValueMakeNumber(context, (double)(now_us - realm->origin_us) / 1000.0);
+}
+
+NATIVE(report)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster_error error = {0};
+    UNUSED;
+    if (count) {
+        muster__js_describe_error(realm, context, arguments[0], MUSTER_SCRIPT_ERROR, &error);
+        realm->host->report(realm->worker, &error);
+        muster_error_clean_up(&error);
+    }
+    return UNDEFINED;
+}
+
+/* describe(error): [message, file, line, column], for ErrorEvent. */
+NATIVE(describe)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster_error error = {0};
+    UNUSED;
+    MUSTER_CHECK(count == 1);
+    muster__js_describe_error(realm, context, arguments[0], MUSTER_SCRIPT_ERROR, &error);
+    char *message = error.name ? muster__format("Uncaught %s: %s", error.name, error.message)
+                               : muster__format("Uncaught %s", error.message);
+    const JSValueRef items[] = {
+        muster__js_text(context, message ? message : ""),
+        muster__js_text(context, error.file ? error.file : ""),
+        JSValueMakeNumber(context, error.line),
+        JSValueMakeNumber(context, error.column),
+    };
+    free(message);
+    muster_error_clean_up(&error);
+    JSObjectRef array = JSObjectMakeArray(context, 4, items, exception);
+    return array ? array : UNDEFINED;
+}
+
+/* ---- requests ---- */
+
+NATIVE(hold)
+{
+    struct muster__js_delivery *delivery =
+        muster__js_delivery_of(muster__js_current(), context, count ? arguments[0] : NULL);
+    UNUSED;
+    if (delivery)
+        delivery->holds++;
+    return UNDEFINED;
+}
+
+NATIVE(release)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster__js_delivery *delivery =
+        muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
+    UNUSED;
+    if (delivery) {
+        delivery->holds--;
+        muster__js_touch(realm, delivery);
+    }
+    return UNDEFINED;
+}
+
+/* As core.js counts them. */
+static enum muster_status failure_of(double kind)
+{
+    static const enum muster_status statuses[] = {MUSTER_SCRIPT_ERROR, MUSTER_SCRIPT_ERROR,
+                                                  MUSTER_REJECTED, MUSTER_BAD_RESPONSE,
+                                                  MUSTER_NOT_FOUND};
+    return kind >= 1 && kind <= 4 ? statuses[(int)kind] : MUSTER_SCRIPT_ERROR;
+}
+
+static bool is_answered_at_once(const struct muster__js_delivery *delivery)
+{
+    return delivery->request->kind == MUSTER__REQUEST_FETCH ||
+           delivery->request->kind == MUSTER__REQUEST_CALL;
+}
+
+/* fail(id, kind, error): answers a fetch or a call; of other events it is the answer once they are over,
+ * and a rejection counts for more than an error of the handler's. */
+NATIVE(fail)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster__js_delivery *delivery =
+        muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
+    struct muster_error error = {0};
+    UNUSED;
+    MUSTER_CHECK(count == 3);
+    if (!delivery)
+        return UNDEFINED;
+    enum muster_status status = failure_of(number_at(context, count, arguments, 1));
+    muster__js_describe_error(realm, context, arguments[2], status, &error);
+    if (!is_answered_at_once(delivery)) {
+        if (delivery->status == MUSTER_OK ||
+            (delivery->status == MUSTER_SCRIPT_ERROR && status == MUSTER_REJECTED)) {
+            delivery->status = status;
+            muster_error_clean_up(&delivery->error);
+            delivery->error = error;
+            return UNDEFINED;
+        }
+    } else if (!delivery->settled) {
+        const struct muster__outcome outcome = {.status = status, .error = &error};
+        muster__js_settle(realm, delivery, &outcome);
+    } else {
+        realm->host->report(realm->worker, &error); /* a waitUntil after the answer */
+    }
+    muster_error_clean_up(&error);
+    return UNDEFINED;
+}
+
+/* returned(id, value): the result of a call. */
+NATIVE(returned)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster__js_delivery *delivery =
+        muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
+    UNUSED;
+    MUSTER_CHECK(count == 2);
+    if (!delivery)
+        return UNDEFINED;
+    struct muster_value *value = muster__js_to_value(realm, context, arguments[1], exception);
+    if (!value)
+        return UNDEFINED;
+    const struct muster__outcome outcome = {.status = MUSTER_OK, .value = value};
+    muster__js_settle(realm, delivery, &outcome);
+    muster_value_release(value);
+    return UNDEFINED;
+}
+
+/* evaluated(error?): the promise that a module exports by default has settled. */
+NATIVE(evaluated)
+{
+    struct muster__realm *realm = muster__js_current();
+    UNUSED;
+    realm->evaluation_status = count ? MUSTER_REJECTED : MUSTER_OK;
+    if (count)
+        muster__js_describe_error(realm, context, arguments[0], MUSTER_REJECTED,
+                                  &realm->evaluation_error);
+    realm->evaluation_done = true;
+    return UNDEFINED;
+}
+
+/* ---- timers ---- */
+
+NATIVE(timerSet)
+{
+    struct muster__realm *realm = muster__js_current();
+    UNUSED;
+    double delay_ms = number_at(context, count, arguments, 0);
+    bool repeat = count > 1 && JSValueToBoolean(context, arguments[1]);
+    return JSValueMakeNumber(
+        context, realm->host->timer_set(realm->worker, (uint64_t)(delay_ms * 1000.0), repeat));
+}
+
+NATIVE(timerClear)
+{
+    struct muster__realm *realm = muster__js_current();
+    UNUSED;
+    realm->host->timer_clear(realm->worker, (uint32_t)number_at(context, count, arguments, 0));
+    return UNDEFINED;
+}
+
+/* ---- who and where ---- */
+
+static void set(JSContextRef context, JSObjectRef object, const char *name, JSValueRef value)
+{
+    JSStringRef key = JSStringCreateWithUTF8CString(name);
+    JSObjectSetProperty(context, object, key, value, 0, NULL);
+    JSStringRelease(key);
+}
+
+static JSObjectRef arguments_of(struct muster__realm *realm, JSContextRef context)
+{
+    JSObjectRef array = JSObjectMakeArray(context, 0, NULL, NULL);
+    for (unsigned i = 0; realm->arguments && realm->arguments[i]; i++)
+        JSObjectSetPropertyAtIndex(context, array, i, muster__js_text(context, realm->arguments[i]),
+                                   NULL);
+    return array;
+}
+
+NATIVE(identity)
+{
+    struct muster__realm *realm = muster__js_current();
+    JSObjectRef object = JSObjectMake(context, NULL, NULL);
+    const struct muster__script *script = realm->script;
+    UNUSED;
+    set(context, object, "name", muster__js_text(context, realm->name ? realm->name : ""));
+    set(context, object, "scope", muster__js_text(context, realm->scope ? realm->scope : ""));
+    set(context, object, "url", muster__js_text(context, script ? script->url : "about:blank"));
+    set(context, object, "module", JSValueMakeBoolean(context, script && script->is_module));
+    set(context, object, "type",
+        muster__js_text(context, realm->type == MUSTER__WORKER_SERVICE ? "service" : "dedicated"));
+    set(context, object, "args", arguments_of(realm, context));
+    return object;
+}
+
+NATIVE(skipWaiting)
+{
+    struct muster__realm *realm = muster__js_current();
+    UNUSED;
+    realm->host->skip_waiting(realm->worker);
+    return UNDEFINED;
+}
+
+NATIVE(close)
+{
+    struct muster__realm *realm = muster__js_current();
+    UNUSED;
+    realm->host->close(realm->worker);
+    return UNDEFINED;
+}
+
+static bool keep_script(struct muster__realm *realm, struct muster__script *script)
+{
+    struct muster__script **grown =
+        realloc(realm->imported, (realm->imported_count + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    grown[realm->imported_count++] = script;
+    realm->imported = grown;
+    return true;
+}
+
+static void run_script(JSContextRef context, const struct muster__script *script,
+                       JSValueRef *exception)
+{
+    JSStringRef text = muster__js_string(script->text, script->length);
+    JSStringRef url = muster__js_string(script->url, strlen(script->url));
+    if (text && url)
+        (void)JSEvaluateScript(context, text, NULL, url, 1, exception);
+    else
+        muster__js_out_of_memory(context, exception);
+    if (text)
+        JSStringRelease(text);
+    if (url)
+        JSStringRelease(url);
+}
+
+/* importScript(url): undefined when it ran; else why it could not be loaded. */
+NATIVE(importScript)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster__script *script = NULL;
+    struct muster_error error = {0};
+    UNUSED;
+    char *url = count ? muster__js_copy_text(context, arguments[0], NULL) : NULL;
+    if (!url) {
+        muster__js_out_of_memory(context, exception);
+        return UNDEFINED;
+    }
+    enum muster_status status = realm->host->load(realm->worker, url, &script, &error);
+    JSValueRef answer = UNDEFINED;
+    if (status == MUSTER_OK && keep_script(realm, script))
+        run_script(context, script, exception);
+    else
+        answer = muster__js_text(context, error.message ? error.message
+                                                        : muster_status_sentence(status));
+    if (status == MUSTER_OK && (realm->imported_count == 0 ||
+                                realm->imported[realm->imported_count - 1] != script))
+        muster__script_destroy(script);
+    muster_error_clean_up(&error);
+    free(url);
+    return answer;
+}
+
+/* ---- waiting ---- */
+
+void muster__js_hold(JSContextRef context, struct muster__js_waiter *waiter, JSValueRef resolve,
+                     JSValueRef reject)
+{
+    muster__js_let_go(context, waiter);
+    waiter->resolve = (JSObjectRef)resolve;
+    waiter->reject = (JSObjectRef)reject;
+    JSValueProtect(context, resolve);
+    if (reject)
+        JSValueProtect(context, reject);
+}
+
+void muster__js_let_go(JSContextRef context, struct muster__js_waiter *waiter)
+{
+    if (waiter->resolve)
+        JSValueUnprotect(context, waiter->resolve);
+    if (waiter->reject)
+        JSValueUnprotect(context, waiter->reject);
+    *waiter = (struct muster__js_waiter){NULL, NULL};
+}
+
+enum muster_status muster__js_settle_waiter(struct muster__realm *realm,
+                                            struct muster__js_waiter *waiter, bool rejected,
+                                            JSValueRef value)
+{
+    struct muster__js_waiter taken = *waiter; /* its memory may go while the entry runs */
+    *waiter = (struct muster__js_waiter){NULL, NULL};
+    JSObjectRef function = rejected && taken.reject ? taken.reject : taken.resolve;
+    const JSValueRef arguments[] = {function, value};
+    enum muster_status status =
+        function ? muster__js_enter(realm, JS_ENTRY_INVOKE, 2, arguments, NULL) : MUSTER_OK;
+    muster__js_let_go(realm->context, &taken);
+    return status;
+}
+
+/* ---- other workers ---- */
+
+static void outgoing_settled(struct muster__note *note, struct muster__realm *realm)
+{
+    struct muster__outgoing *outgoing = muster__outgoing_of(note);
+    struct muster__js_waiter waiter = {outgoing->engine_data, outgoing->engine_more};
+    const struct muster_error *error = &outgoing->error;
+    JSValueRef exception = NULL, value;
+    bool failed = outgoing->status != MUSTER_OK && outgoing->status != MUSTER_PASSED;
+    if (failed)
+        value = muster__js_make_error(realm, realm->context, error->name,
+                                      error->message ? error->message
+                                                     : muster_status_sentence(outgoing->status),
+                                      NULL);
+    else
+        value = muster__js_from_value(realm, realm->context, outgoing->value, &exception);
+    outgoing->engine_data = outgoing->engine_more = NULL;
+    muster__outgoing_done(&realm->outgoing, outgoing);
+    (void)muster__js_settle_waiter(realm, &waiter, failed || exception,
+                                   exception ? exception : value);
+}
+
+void muster__js_drop_outgoing(struct muster__realm *realm)
+{
+    while (realm->outgoing) {
+        struct muster__outgoing *outgoing = realm->outgoing;
+        struct muster__js_waiter waiter = {outgoing->engine_data, outgoing->engine_more};
+        muster__js_let_go(realm->context, &waiter);
+        muster__outgoing_done(&realm->outgoing, outgoing);
+    }
+}
+
+/* dispatch(scope, name, data, is_call, resolve, reject) */
+NATIVE(dispatch)
+{
+    struct muster__realm *realm = muster__js_current();
+    struct muster__outgoing *outgoing = NULL;
+    UNUSED;
+    MUSTER_CHECK(count == 6);
+    struct muster_value *data = muster__js_to_value(realm, context, arguments[2], exception);
+    if (!data)
+        return UNDEFINED; /* the promise's executor threw: it is rejected */
+    char *scope = muster__js_copy_text(context, arguments[0], NULL);
+    char *name = muster__js_copy_text(context, arguments[1], NULL);
+    enum muster__request_kind kind = JSValueToBoolean(context, arguments[3])
+                                         ? MUSTER__REQUEST_CALL
+                                         : MUSTER__REQUEST_EVENT;
+    enum muster_status status = MUSTER_NO_MEMORY;
+    if (scope && name)
+        status = muster__outgoing_send(&realm->outgoing, realm->host, realm->worker, scope, kind, name,
+                                       data, outgoing_settled, &outgoing);
+    else
+        muster_value_release(data);
+    free(scope);
+    free(name);
+    if (status != MUSTER_OK)
+        return muster__js_throw(context, "Error", muster_status_sentence(status), exception);
+    struct muster__js_waiter waiter = {NULL, NULL};
+    muster__js_hold(context, &waiter, arguments[4], arguments[5]);
+    outgoing->engine_data = waiter.resolve;
+    outgoing->engine_more = waiter.reject;
+    return UNDEFINED;
+}
+
+/* ---- the object ---- */
+
+static JSValueRef get_constant(JSContextRef context, JSObjectRef object, JSStringRef name,
+                               JSValueRef *exception)
+{
+    struct muster__realm *realm = muster__js_current();
+    (void)object;
+    (void)exception;
+    if (JSStringIsEqualToUTF8CString(name, "version"))
+        return muster__js_text(context, muster_version());
+    if (JSStringIsEqualToUTF8CString(name, "userAgent"))
+        return muster__js_text(context, "muster/0.1");
+    if (JSStringIsEqualToUTF8CString(name, "processors")) {
+        long processors = sysconf(_SC_NPROCESSORS_ONLN);
+        return JSValueMakeNumber(context, processors > 0 ? (double)processors : 1);
+    }
+    return JSValueMakeNumber(context, realm->origin_ms); /* timeOrigin */
+}
+
+static const JSStaticValue constants[] = {
+    {"version", get_constant, NULL, kJSPropertyAttributeReadOnly},
+    {"userAgent", get_constant, NULL, kJSPropertyAttributeReadOnly},
+    {"processors", get_constant, NULL, kJSPropertyAttributeReadOnly},
+    {"timeOrigin", get_constant, NULL, kJSPropertyAttributeReadOnly},
+    {NULL, NULL, NULL, 0},
+};
+
+#define FUNCTION(name) {#name, native_##name, kJSPropertyAttributeReadOnly}
+static const JSStaticFunction functions[] = {
+    FUNCTION(chunk),      FUNCTION(print),        FUNCTION(utf8Encode),  FUNCTION(utf8Decode),
+    FUNCTION(randomFill), FUNCTION(now),          FUNCTION(report),      FUNCTION(describe),
+    FUNCTION(hold),       FUNCTION(release),      FUNCTION(fail),        FUNCTION(returned),
+    FUNCTION(evaluated),  FUNCTION(timerSet),     FUNCTION(timerClear),  FUNCTION(identity),
+    FUNCTION(skipWaiting), FUNCTION(close),       FUNCTION(importScript), FUNCTION(dispatch),
+    {"requestHead", muster__js_native_request_head, kJSPropertyAttributeReadOnly},
+    {"requestBody", muster__js_native_request_body, kJSPropertyAttributeReadOnly},
+    {"bodyRead", muster__js_native_body_read, kJSPropertyAttributeReadOnly},
+    {"bodyCancel", muster__js_native_body_cancel, kJSPropertyAttributeReadOnly},
+    {"respond", muster__js_native_respond, kJSPropertyAttributeReadOnly},
+    {"respondStream", muster__js_native_respond_stream, kJSPropertyAttributeReadOnly},
+    {"streamWrite", muster__js_native_stream_write, kJSPropertyAttributeReadOnly},
+    {"streamDrain", muster__js_native_stream_drain, kJSPropertyAttributeReadOnly},
+    {"streamClose", muster__js_native_stream_close, kJSPropertyAttributeReadOnly},
+    {"streamAbort", muster__js_native_stream_abort, kJSPropertyAttributeReadOnly},
+    {NULL, NULL, 0},
+};
+
+static const JSClassDefinition definition = {
+    .attributes = kJSClassAttributeNoAutomaticPrototype,
+    .className = "native",
+    .staticValues = constants,
+    .staticFunctions = functions,
+};
+
+JSObjectRef muster__js_make_native(struct muster__realm *realm)
+{
+    static _Atomic(JSClassRef) slot; /* made once for the process, and kept */
+    JSClassRef class = atomic_load_explicit(&slot, memory_order_acquire);
+    if (!class) {
+        JSClassRef made = JSClassCreate(&definition);
+        if (atomic_compare_exchange_strong(&slot, &class, made))
+            class = made;
+        else
+            JSClassRelease(made);
+    }
+    return JSObjectMake(realm->context, class, NULL);
+}

@@ -1,0 +1,112 @@
+// core_fetch - fetch events: a request comes in, a response goes out.
+
+export default function (native) {
+    const { requestHead, respond } = native;
+    const { createRequest, isResponse, readResponse } = native.chunk('fetch');
+    const { STATE, ExtendableEvent, events, listeners, more, extend, settle, run, tick, turn } =
+        native.chunk('core');
+    const global = globalThis;
+    const CANCELABLE = 2, CANCELED = 8, STOPPED = 16, STOPPED_NOW = 32, TRUSTED = 128;
+    const SCRIPT_ERROR = 1, REJECTED = 2, BAD_RESPONSE = 3; // as fail() of the engine counts
+    const PENDING = 1, PASSED = 2; // what an entry answers
+
+    const { FetchEvent } = {
+        FetchEvent: function () { this[STATE] = more().constructFetch(new.target, arguments); },
+    };
+
+    const proto = FetchEvent.prototype = {
+        __proto__: ExtendableEvent.prototype,
+        constructor: FetchEvent,
+        get request() {
+            const state = this[STATE];
+            return state.request === null ? load(state) : state.request;
+        },
+        get clientId() {
+            const state = this[STATE];
+            if (state.request === null) load(state);
+            return state.clientId;
+        },
+        get resultingClientId() { return ''; },
+        get replacesClientId() { return ''; },
+        get preloadResponse() { return Promise.resolve(undefined); },
+        get handled() { return (this[STATE].handled ??= Promise.withResolvers()).promise; },
+        respondWith(response) {
+            const state = this[STATE];
+            if (arguments.length === 0) throw new TypeError('respondWith needs a Response');
+            if (state.turn !== turn() || state.responded || !(state.flags & TRUSTED)) more().tooLate();
+            state.flags |= STOPPED | STOPPED_NOW;
+            state.responded = true;
+            if (isResponse(response)) {
+                answer(this, state, response, false);
+            } else {
+                extend(this, state);
+                Promise.resolve(response).then((value) => answer(this, state, value, true),
+                    (error) => refuse(state, REJECTED, error, true));
+            }
+        },
+    };
+
+    // All texts come in one string, whose headers are split when somebody reads them.
+    function load(state) {
+        const head = requestHead(state.id);
+        if (head === null) more().tooLate();
+        const method = head.indexOf('\n', 1), url = head.indexOf('\n', method + 1);
+        const client = head.indexOf('\n', url + 1), end = head.length;
+        if (client > url + 1) state.clientId = head.slice(url + 1, client);
+        const kind = head.charCodeAt(0);
+        const body = kind === 48 ? null : kind === 49 ? native.requestBody(state.id)
+            : more().requestSource(state.id);
+        return state.request = createRequest(head.slice(1, method), head.slice(method + 1, url),
+            () => client + 1 < end ? head.slice(client + 1).split('\n') : [], body, null);
+    }
+
+    // `held`: the promise of the answer counts as pending, and ends here.
+    function answer(event, state, response, held) {
+        let data;
+        try {
+            data = readResponse(response);
+        } catch (error) {
+            return refuse(state, BAD_RESPONSE, error, held);
+        }
+        const flat = data.headers, body = data.body;
+        const head = flat.length === 2 ? `${data.statusText}\n${flat[0]}\n${flat[1]}`
+            : flat.length === 0 ? data.statusText : `${data.statusText}\n${flat.join('\n')}`;
+        if (body === null || typeof body === 'string' || body instanceof Uint8Array) {
+            respond(state.id, data.status, head, body, held ? settle(state) : 0);
+        } else {
+            if (!held) extend(event, state);
+            more().pump(state.id, data.status, head, body, () => release(state));
+        }
+        if (state.handled !== null) state.handled.resolve();
+    }
+    function refuse(state, kind, error, held) {
+        native.fail(state.id, kind, error);
+        if (held) release(state);
+        if (state.handled !== null) more().refuseHandled(state.handled);
+    }
+    function release(state) { if (settle(state) !== 0) native.release(state.id); }
+
+    return {
+        FetchEvent,
+        fetch(id) {
+            const now = tick(), list = listeners.fetch;
+            if (list === undefined) return PASSED;
+            const state = { type: 'fetch', flags: TRUSTED | CANCELABLE, target: null, time: null, id,
+                turn: now, pending: 0, failure: null, request: null, clientId: '', handled: null,
+                responded: false };
+            const failure = run(listeners, list, { __proto__: proto, [STATE]: state }, state, global);
+            if (!state.responded) {
+                if (failure !== null) refuse(state, SCRIPT_ERROR, failure.error, false);
+                else if (state.flags & CANCELED) refuse(state, BAD_RESPONSE,
+                    new TypeError('preventDefault() was called and respondWith() was not'), false);
+                else if (state.handled !== null) state.handled.resolve();
+            }
+            return state.pending !== 0 ? PENDING : 0;
+        },
+        cancel(id) {
+            tick();
+            const request = events[id]?.[STATE].request;
+            if (request) more().abort(request);
+        },
+    };
+}

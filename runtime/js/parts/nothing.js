@@ -1,0 +1,2 @@
+/* Stands in for modules that a chunk imports for their effect and does not need. */
+export {};

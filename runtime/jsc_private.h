@@ -1,0 +1,26 @@
+/* runtime/jsc_private.h - what JavaScriptCore exports though its headers declare it for its own use only.
+ *
+ * The build probes that each of these links.  Included by the JavaScript engine's files alone. */
+#ifndef MUSTER_JSC_PRIVATE_H
+#define MUSTER_JSC_PRIVATE_H
+
+#include <JavaScriptCore/JavaScript.h>
+
+/* Called on the thread that runs the script, with the VM's lock.  True ends the script. */
+typedef bool muster__jsc_should_terminate_fn(JSContextRef context, void *user_data);
+
+/* `seconds` of CPU time of one outermost call.  A callback that answers false must set the limit again, or
+ * it is not called any more in this call. */
+JS_EXPORT void JSContextGroupSetExecutionTimeLimit(JSContextGroupRef group, double seconds,
+                                                   muster__jsc_should_terminate_fn *callback,
+                                                   void *user_data);
+/* `function` is called with (promise, reason) when the microtasks are done and nobody handled it. */
+JS_EXPORT void JSGlobalContextSetUnhandledRejectionCallback(JSGlobalContextRef context,
+                                                            JSObjectRef function,
+                                                            JSValueRef *exception);
+/* An object with heapSize, heapCapacity, extraMemorySize, ...; it walks the heap: not cheap. */
+JS_EXPORT JSObjectRef JSGetMemoryUsageStatistics(JSContextRef context);
+/* A full collection, now; JSGarbageCollect() is only a hint. */
+JS_EXPORT void JSSynchronousGarbageCollectForDebugging(JSContextRef context);
+
+#endif
