@@ -5,11 +5,13 @@
 #include "cli/log.h"
 #include "cli/options.h"
 #include "cli/state_folder.h"
+#include "runtime/engine_table.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 const char muster__serve_usage[] =
@@ -40,6 +42,18 @@ static int complain(const struct muster_error *error, enum muster_status status)
     return MUSTER__EXIT_FAILED;
 }
 
+/* A spare VM is of use for JavaScript only, and loads its engine. */
+static bool wants_javascript(const struct muster__app *app)
+{
+    for (size_t i = 0; i < app->count; i++) {
+        const struct muster__app_scope *scope = &app->scopes[i];
+        const char *engine = scope->engine ? scope->engine : muster__engine_for_script(scope->script);
+        if (strcmp(engine, "javascript") == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum muster_status start_instance(struct serve *serve, struct muster_error *error)
 {
     const struct muster_options options = {
@@ -48,7 +62,7 @@ static enum muster_status start_instance(struct serve *serve, struct muster_erro
         .idle_ms = serve->idle_ms ? serve->idle_ms : serve->app.idle_ms,
         .grace_ms = serve->grace_ms ? serve->grace_ms : serve->app.grace_ms,
         .event_timeout_ms = serve->event_ms,
-        .spare_workers = serve->spare,
+        .spare_workers = wants_javascript(&serve->app) ? serve->spare : 0,
         .placement = serve->placement ? serve->placement : serve->app.placement,
         .log_decisions = serve->decisions,
         .log = muster__log_write,
@@ -87,9 +101,13 @@ static enum muster_status await_scope(const struct muster__app_scope *scope, str
         status = result.status;
     if (status != MUSTER_OK) {
         const struct muster_error *why = result.error;
+        char place[32] = "";
+        if (why && why->line > 0)
+            snprintf(place, sizeof(place), why->column > 0 ? ":%d:%d" : ":%d", why->line, why->column);
         if (why && why->file)
-            muster_error_set(error, status, "scope %s: %s:%d:%d: %s%s%s", scope->scope, why->file, why->line,
-                             why->column, why->name ? why->name : "", why->name ? ": " : "",
+            muster_error_set(error, status, "scope %s: %s%s: %s%s%s", scope->scope,
+                             why->file + (strncmp(why->file, "file:///", 8) == 0 ? 7 : 0), place,
+                             why->name ? why->name : "", why->name ? ": " : "",
                              why->message ? why->message : muster_status_sentence(status));
         else
             muster_error_set(error, status, "scope %s: %s", scope->scope,
@@ -119,11 +137,25 @@ static enum muster_status register_scopes(struct serve *serve, struct muster_err
     return status;
 }
 
+static enum muster_status record_scopes(struct serve *serve, struct muster_error *error)
+{
+    enum muster_status status = MUSTER_OK;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    for (size_t i = 0; i < serve->app.count && status == MUSTER_OK; i++)
+        status = muster__state_folder_record(&serve->folder, serve->app.scopes[i].scope,
+                                             serve->app.scopes[i].script, serve->app.scopes[i].engine,
+                                             (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, error);
+    return status;
+}
+
 static enum muster_status start(struct serve *serve, struct muster_error *error)
 {
     enum muster_status status = MUSTER_OK;
     if (serve->state)
         status = muster__state_folder_open(serve->state, &serve->folder, error);
+    if (serve->folder.notice)
+        fprintf(stderr, "muster: %s\n", serve->folder.notice);
     if (status == MUSTER_OK)
         status = start_instance(serve, error);
     if (status != MUSTER_OK)
@@ -138,6 +170,8 @@ static enum muster_status start(struct serve *serve, struct muster_error *error)
     status = muster__http_server_new(&options, &serve->server, error);
     if (status == MUSTER_OK)
         status = register_scopes(serve, error);
+    if (status == MUSTER_OK && serve->state)
+        status = record_scopes(serve, error);
     if (status == MUSTER_OK)
         status = muster__http_server_start(serve->server);
     return status;
@@ -182,7 +216,7 @@ static void clean_up(struct serve *serve)
 
 int muster__command_serve(int argc, char **argv)
 {
-    struct serve serve = {.listen = "127.0.0.1:8080", .event_ms = 60000, .spare = 1};
+    struct serve serve = {.listen = "127.0.0.1:8080", .spare = 1};
     bool help = false;
     const struct muster__option options[] = {
         {"--listen", MUSTER__OPTION_TEXT, &serve.listen},
@@ -216,9 +250,14 @@ int muster__command_serve(int argc, char **argv)
 
     struct muster_error error = {0};
     muster__log_init(&serve.log, serve.verbose ? MUSTER_LOG_DEBUG : MUSTER_LOG_INFO);
+    atomic_store(&serve.log.is_quiet, !serve.verbose); /* a start that fails is one sentence: ours */
     enum muster_status status = muster__app_load(argv[1], &serve.app, &error);
+    if (!serve.event_ms)
+        serve.event_ms = serve.app.event_timeout_ms ? serve.app.event_timeout_ms : 60000;
     if (status == MUSTER_OK)
         status = start(&serve, &error);
+    if (status == MUSTER_OK)
+        atomic_store(&serve.log.is_quiet, false);
     int code = MUSTER__EXIT_OK;
     if (status == MUSTER_OK)
         serve_until_signal(&serve, &signals);
