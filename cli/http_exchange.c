@@ -228,6 +228,7 @@ int muster__http_status_of(enum muster_status status)
         return 502;
     case MUSTER_QUEUE_FULL:
     case MUSTER_REFUSED:
+    case MUSTER_WEDGED:
     case MUSTER_SHUTDOWN:
     case MUSTER_CLOSED:
     case MUSTER_NO_MEMORY:

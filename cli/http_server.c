@@ -9,6 +9,8 @@
 #include "cli/listen_address.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -50,6 +52,8 @@ struct muster__http_server {
     _Atomic(struct connection *) woken;
     atomic_bool drain_asked, sweep_due;
     bool draining, accepting; /* owner */
+    bool starved;             /* owner: no descriptor was free, so the listener rests until the sweep */
+    bool over;                /* the instance is gone: see destroy */
 
     pthread_mutex_t lock; /* innermost */
     pthread_cond_t emptied;
@@ -88,7 +92,9 @@ static void answer_failure(struct muster__http_server *server, struct muster__ht
     const struct muster_error *error = outcome->error;
     const char *detail = NULL;
     char *text = NULL;
-    if (server->options.dev && error && error->message)
+    if (server->options.dev && !(error && error->message))
+        detail = muster_status_sentence(outcome->status);
+    else if (server->options.dev)
         detail = text = muster__format("%s%s%s\n%s", error->name ? error->name : "",
                                        error->name ? ": " : "", error->message,
                                        error->stack ? error->stack : "");
@@ -173,7 +179,8 @@ static void cancel(struct muster__http_server *server, struct muster__http_excha
 static void on_gone(struct muster__http_exchange *exchange, void *connection_data)
 {
     struct connection *connection = connection_data;
-    cancel(connection->server, exchange, MUSTER_CANCELED);
+    if (!connection->server->over)
+        cancel(connection->server, exchange, MUSTER_CANCELED);
 }
 
 /* ---- connections: owner ---- */
@@ -341,6 +348,15 @@ static void add_connection(struct muster__http_server *server, int fd, uint64_t 
     mark_dirty(connection);
 }
 
+/* No descriptor or no memory is free: the level trigger would ask again at once, and for ever. */
+static void starve(struct muster__http_server *server)
+{
+    if (server->starved)
+        return;
+    server->starved = true;
+    muster__pool_source_remove(server->pool, &server->listener);
+}
+
 static void listener_ready(struct muster__pool_source *source, uint32_t events, uint64_t now_us)
 {
     struct muster__http_server *server =
@@ -348,10 +364,21 @@ static void listener_ready(struct muster__pool_source *source, uint32_t events, 
     (void)events;
     for (int i = 0; i < ACCEPTS_AT_ONCE && server->accepting; i++) {
         int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0)
-            return; /* EAGAIN; or no descriptor is free, and the level trigger asks again */
-        add_connection(server, fd, now_us);
+        if (fd >= 0) {
+            add_connection(server, fd, now_us);
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            if (errno != EAGAIN)
+                starve(server);
+            return;
+        }
     }
+}
+
+static void end_starvation(struct muster__http_server *server)
+{
+    if (server->starved && server->accepting &&
+        muster__pool_source_add(server->pool, &server->listener, EPOLLIN) == MUSTER_OK)
+        server->starved = false;
 }
 
 /* ---- flush and sweep: owner ---- */
@@ -432,15 +459,31 @@ static void sweep(struct muster__http_server *server, uint64_t now_us)
         if (!muster__request_is_settled(&at->request))
             cancel(server, at, MUSTER_TIMED_OUT);
     }
+    end_starvation(server);
     arm_sweep(server, now_us);
+}
+
+/* Closed at once: who connects from here on is refused and need not wait for our end. */
+static void stop_listening(struct muster__http_server *server)
+{
+    if (server->listener.fd >= 0)
+        close(server->listener.fd);
+    server->listener.fd = -1;
+    if (server->unix_path)
+        unlink(server->unix_path);
+    free(server->unix_path);
+    server->unix_path = NULL;
 }
 
 static void begin_drain(struct muster__http_server *server, uint64_t now_us)
 {
     server->draining = true;
     if (server->accepting) {
+        listener_ready(&server->listener, 0, now_us); /* who had connected already is answered */
         server->accepting = false;
-        muster__pool_source_remove(server->pool, &server->listener);
+        if (!server->starved)
+            muster__pool_source_remove(server->pool, &server->listener);
+        stop_listening(server);
     }
     for (struct connection *at = server->connections; at; at = at->next) {
         muster__http_connection_drain(at->http, now_us);
@@ -519,6 +562,8 @@ enum muster_status muster__http_server_new(const struct muster__http_server_opti
 
 enum muster_status muster__http_server_start(struct muster__http_server *server)
 {
+    /* What is accepted inherits it; a socket of another family has no such option and needs none. */
+    (void)setsockopt(server->listener.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     server->accepting = true;
     atomic_store(&server->sweep_due, true); /* sets the date and the next sweep */
     muster__pool_flush(server->pool, &server->flusher);
@@ -549,10 +594,23 @@ bool muster__http_server_wait(struct muster__http_server *server, uint64_t timeo
     return empty;
 }
 
+/* Answers that came after the last flush: there is nobody to write them to. */
+static void drop_ready(struct muster__http_server *server)
+{
+    struct muster__http_exchange *list = atomic_exchange(&server->ready, NULL);
+    while (list) {
+        struct muster__http_exchange *exchange = list;
+        list = exchange->server_next;
+        (void)muster__http_connection_answer_ready(exchange, 0); /* its connection is gone */
+        muster__request_release(&exchange->request);
+    }
+}
+
 void muster__http_server_destroy(struct muster__http_server *server)
 {
     if (!server)
         return;
+    server->over = true;
     while (server->connections) {
         struct connection *connection = server->connections;
         server->connections = connection->next;
@@ -565,15 +623,12 @@ void muster__http_server_destroy(struct muster__http_server *server)
         server->dead = connection->next;
         free(connection);
     }
+    drop_ready(server);
     if (server->http_pool)
         muster__http_pool_destroy(server->http_pool);
-    if (server->listener.fd >= 0)
-        close(server->listener.fd);
-    if (server->unix_path)
-        unlink(server->unix_path);
+    stop_listening(server);
     pthread_cond_destroy(&server->emptied);
     pthread_mutex_destroy(&server->lock);
-    free(server->unix_path);
     free(server->url);
     free(server);
 }

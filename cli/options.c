@@ -73,7 +73,7 @@ const char *muster__nearest(const char *word, const char *const *candidates, siz
     const char *nearest = NULL;
     size_t least = strlen(word) / 2 + 1;
     for (size_t i = 0; i < count; i++) {
-        size_t d = distance(word, candidates[i]);
+        size_t d = strncmp(word, candidates[i], strlen(word)) ? distance(word, candidates[i]) : 0;
         if (d <= least) {
             least = d ? d - 1 : 0; /* the first of equals wins */
             nearest = candidates[i];

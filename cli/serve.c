@@ -29,6 +29,8 @@ struct serve {
     uint64_t idle_ms, grace_ms, event_ms;
     size_t body_limit;
     bool dev, verbose, decisions;
+    sigset_t signals; /* SIGTERM and SIGINT: the main thread asks for them */
+    int signal;       /* the one that came */
     struct muster__app app;
     struct muster__log log;
     struct muster__state_folder folder;
@@ -92,11 +94,50 @@ static enum muster_status register_scope(struct serve *serve, const struct muste
     return muster_register(serve->muster, &options, NULL, NULL, ret_handle);
 }
 
-static enum muster_status await_scope(const struct muster__app_scope *scope, struct muster_handle *handle,
-                                      struct muster_error *error)
+/* ---- signals ---- */
+
+static void *wait_for_second_signal(void *signals)
+{
+    int number;
+    sigwait(signals, &number);
+    static const char text[] = "muster: a second signal: ended at once\n";
+    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0) {
+        /* there is nobody to tell */
+    }
+    _exit(128 + number);
+}
+
+static void begin_end(struct serve *serve, int number)
+{
+    pthread_t second;
+    serve->signal = number;
+    fprintf(stderr, "muster: %s: finishing what runs\n", number == SIGINT ? "SIGINT" : "SIGTERM");
+    if (pthread_create(&second, NULL, wait_for_second_signal, &serve->signals) == 0)
+        pthread_detach(second);
+}
+
+static bool is_asked_to_end(struct serve *serve)
+{
+    const struct timespec now = {0};
+    int number = serve->signal ? 0 : sigtimedwait(&serve->signals, NULL, &now);
+    if (number > 0)
+        begin_end(serve, number);
+    return serve->signal != 0;
+}
+
+/* ---- start ---- */
+
+/* A script may take minutes to install; a signal does not wait for that. */
+static enum muster_status await_scope(struct serve *serve, const struct muster__app_scope *scope,
+                                      struct muster_handle *handle, struct muster_error *error)
 {
     struct muster_result result;
-    enum muster_status status = muster_wait(handle, 600000, &result);
+    enum muster_status status;
+    do
+        status = muster_wait(handle, 50, &result);
+    while (status == MUSTER_TIMED_OUT && !is_asked_to_end(serve));
+    if (serve->signal)
+        return MUSTER_CANCELED;
     if (status == MUSTER_OK)
         status = result.status;
     if (status != MUSTER_OK) {
@@ -130,7 +171,7 @@ static enum muster_status register_scopes(struct serve *serve, struct muster_err
     }
     for (size_t i = 0; i < serve->app.count; i++) {
         if (status == MUSTER_OK && handles[i])
-            status = await_scope(&serve->app.scopes[i], handles[i], error);
+            status = await_scope(serve, &serve->app.scopes[i], handles[i], error);
         muster_handle_release(handles[i]);
     }
     free(handles);
@@ -177,27 +218,13 @@ static enum muster_status start(struct serve *serve, struct muster_error *error)
     return status;
 }
 
-static void *wait_for_second_signal(void *signals)
-{
-    int number;
-    sigwait(signals, &number);
-    static const char text[] = "muster: a second signal: ended at once\n";
-    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0) {
-        /* there is nobody to tell */
-    }
-    _exit(128 + number);
-}
-
-static void serve_until_signal(struct serve *serve, sigset_t *signals)
+static void serve_until_signal(struct serve *serve)
 {
     int number = 0;
-    pthread_t second;
     fprintf(stderr, "muster: %zu scope%s on %s\n", serve->app.count, serve->app.count == 1 ? "" : "s",
             muster__http_server_address(serve->server));
-    sigwait(signals, &number);
-    fprintf(stderr, "muster: %s: finishing what runs\n", number == SIGINT ? "SIGINT" : "SIGTERM");
-    if (pthread_create(&second, NULL, wait_for_second_signal, signals) == 0)
-        pthread_detach(second);
+    sigwait(&serve->signals, &number);
+    begin_end(serve, number);
     muster__http_server_drain(serve->server);
     (void)muster__http_server_wait(serve->server, 5000);
 }
@@ -242,11 +269,10 @@ int muster__command_serve(int argc, char **argv)
         return help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
     }
     /* Before any thread exists, so that all inherit it: only the main thread hears of these two. */
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    sigemptyset(&serve.signals);
+    sigaddset(&serve.signals, SIGTERM);
+    sigaddset(&serve.signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &serve.signals, NULL);
 
     struct muster_error error = {0};
     muster__log_init(&serve.log, serve.verbose ? MUSTER_LOG_DEBUG : MUSTER_LOG_INFO);
@@ -260,8 +286,8 @@ int muster__command_serve(int argc, char **argv)
         atomic_store(&serve.log.is_quiet, false);
     int code = MUSTER__EXIT_OK;
     if (status == MUSTER_OK)
-        serve_until_signal(&serve, &signals);
-    else
+        serve_until_signal(&serve);
+    else if (!serve.signal)
         code = complain(&error, status);
     clean_up(&serve);
     muster_error_clean_up(&error);
