@@ -34,15 +34,22 @@ struct muster__instance {
     } install, activate;
 
     enum muster_status started_status, gone_status;
-    struct muster_error started_error; /* why it did not start */
+    struct muster_error told_error;    /* the worker's, until `started` or `install.ended` has come */
+    struct muster_error started_error; /* coordinator: why it did not start, or not install */
     struct muster__message started, skip_waiting, close_self, wedged, gone;
 };
 
 /* ---- the inbox ---- */
 
-bool muster__coordinator_post(struct muster *muster, struct muster__message *message)
+static _Thread_local bool is_coordinator;
+
+bool muster__coordinator_is_current(void)
 {
-    pthread_mutex_lock(&muster->inbox.lock);
+    return is_coordinator;
+}
+
+static bool post_locked(struct muster *muster, struct muster__message *message)
+{
     bool news = !message->posted;
     if (news) {
         message->posted = true;
@@ -53,6 +60,13 @@ bool muster__coordinator_post(struct muster *muster, struct muster__message *mes
         if (first)
             pthread_cond_signal(&muster->inbox.wake);
     }
+    return news;
+}
+
+bool muster__coordinator_post(struct muster *muster, struct muster__message *message)
+{
+    pthread_mutex_lock(&muster->inbox.lock);
+    bool news = post_locked(muster, message);
     pthread_mutex_unlock(&muster->inbox.lock);
     return news;
 }
@@ -70,6 +84,7 @@ static void instance_release(struct muster__instance *instance)
 {
     if (atomic_fetch_sub(&instance->references, 1) != 1)
         return;
+    muster_error_clean_up(&instance->told_error);
     muster_error_clean_up(&instance->started_error);
     muster__version_release(instance->version);
     free(instance);
@@ -181,13 +196,25 @@ static void on_started(void *user_data, enum muster_status status, const struct 
     struct muster__instance *instance = user_data;
     instance->started_status = status;
     if (status != MUSTER_OK && error)
-        muster_error_copy(&instance->started_error, error);
+        muster_error_copy(&instance->told_error, error);
     post_from_instance(instance, &instance->started);
+}
+
+/* What the worker's thread wrote is read here, once the message that follows it has come. */
+static void take_told_error(struct muster__instance *instance, enum muster_status status)
+{
+    if (!instance->told_error.message)
+        return;
+    muster_error_clean_up(&instance->started_error);
+    instance->started_error = instance->told_error;
+    instance->started_error.status = status;
+    instance->told_error = (struct muster_error){0};
 }
 
 static void run_started(struct muster__message *message, struct muster *muster)
 {
     struct muster__instance *instance = MUSTER_CONTAINER_OF(message, struct muster__instance, started);
+    take_told_error(instance, instance->started_status);
     if (instance->started_status != MUSTER_OK) {
         atomic_fetch_add(&muster->counters.start_failures, 1);
         const struct muster_error *error = &instance->started_error;
@@ -318,6 +345,8 @@ static void lifecycle_settled(struct muster__request *request, const struct must
     struct muster__instance *instance = lifecycle->instance;
     /* A script without a listener for it has nothing against it. */
     lifecycle->status = outcome->status == MUSTER_PASSED ? MUSTER_OK : outcome->status;
+    if (lifecycle->status != MUSTER_OK && lifecycle == &instance->install && outcome->error)
+        muster_error_copy(&instance->told_error, outcome->error);
     if (lifecycle->status != MUSTER_OK)
         muster__log(instance->muster, MUSTER_LOG_ERROR, instance->version->scope, "%s failed: %s",
                     request->name,
@@ -338,6 +367,8 @@ static void run_lifecycle_ended(struct muster__message *message, struct muster *
     struct muster__lifecycle *lifecycle =
         MUSTER_CONTAINER_OF(message, struct muster__lifecycle, ended);
     struct muster__instance *instance = lifecycle->instance;
+    if (lifecycle == &instance->install)
+        take_told_error(instance, lifecycle->status);
     feed(muster, &(struct muster__core_event){.kind = lifecycle == &instance->activate
                                                           ? MUSTER__CORE_ACTIVATE_ENDED
                                                           : MUSTER__CORE_INSTALL_ENDED,
@@ -428,6 +459,7 @@ static void do_start(struct muster *muster, const struct muster__core_action *ac
     const struct muster__worker_options options = {
         .engine = version->engine,
         .loader = &version->loader,
+        .stored = &version->stored,
         .type = MUSTER__WORKER_SERVICE,
         .trust = version->trust,
         .script_url = version->script,
@@ -458,10 +490,10 @@ static void do_start(struct muster *muster, const struct muster__core_action *ac
 static void do_open(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__instance *instance = find_instance(muster, action->instance);
+    instance->opened = true;
+    atomic_fetch_add(&muster->counters.running, 1); /* before anybody has its first answer */
     if (instance->worker)
         (void)instance->worker->class->open(instance->worker, muster__now_us());
-    instance->opened = true;
-    atomic_fetch_add(&muster->counters.running, 1);
 }
 
 static void do_sample(struct muster *muster, const struct muster__core_action *action)
@@ -543,12 +575,12 @@ static void fail_list(struct muster__version *version, struct muster__request *l
 }
 
 /* Why the newest instance of a version did not start, for those that waited for it. */
-static const struct muster_error *start_error(struct muster *muster, const struct muster__version *version,
+static const struct muster_error *start_error(struct muster *muster, uint32_t version,
                                               enum muster_status status)
 {
     for (size_t i = 0; i < muster->own.instance_capacity; i++)
         for (struct muster__instance *at = muster->own.instances[i]; at; at = at->next)
-            if (at->version == version && at->started_error.message &&
+            if (at->version->id == version && at->started_error.message &&
                 at->started_error.status == status)
                 return &at->started_error;
     return NULL;
@@ -559,7 +591,7 @@ static void do_fail_queued(struct muster *muster, const struct muster__core_acti
     struct muster__version *version = find_version(muster, action->version);
     if (version)
         fail_list(version, muster__slot_empty(version->slot), action->status,
-                  start_error(muster, version, action->status));
+                  start_error(muster, version->id, action->status));
 }
 
 static void do_dispose(struct muster *muster, const struct muster__core_action *action)
@@ -592,7 +624,7 @@ static void do_settle_job(struct muster *muster, const struct muster__core_actio
     struct muster_handle *job = (struct muster_handle *)(uintptr_t)action->job;
     const struct muster_error *error = NULL;
     if (action->status != MUSTER_OK && job->offered)
-        error = start_error(muster, job->offered, action->status);
+        error = start_error(muster, action->version, action->status); /* of the job that it joined */
     /* What it promises must be visible to whoever hears of it. */
     muster__scope_map_commit(muster->scopes);
     muster__scope_map_begin(muster->scopes);
@@ -664,6 +696,7 @@ static void step(struct muster *muster, const struct muster__core_event *event)
         sched_yield();
         status = muster__core_step(muster->core, event, now_us, &actions);
     }
+    MUSTER_CHECK(status == MUSTER_OK);
     /* The actions are the core's until the next step, and nothing in between steps it. */
     for (size_t i = 0; i < actions.count; i++) {
         if (muster->options.log_events) {
@@ -691,10 +724,10 @@ static void feed(struct muster *muster, const struct muster__core_event *event)
 static void look_closed(struct muster *muster)
 {
     struct close_listener *listeners = NULL;
-    if (!muster->own.core_closed || atomic_load(&muster->open_handles))
+    if (!muster->own.core_closed)
         return;
     pthread_mutex_lock(&muster->inbox.lock);
-    if (!muster->inbox.head) {
+    if (!muster->inbox.head && atomic_load(&muster->open_handles) == MUSTER__CLOSING) {
         muster->inbox.closed = true;
         listeners = muster->inbox.listeners;
         muster->inbox.listeners = NULL;
@@ -740,6 +773,7 @@ static void run_message(struct muster *muster, struct muster__message *message)
 static void *coordinator_main(void *argument)
 {
     struct muster *muster = argument;
+    is_coordinator = true;
     pthread_setname_np(pthread_self(), "muster-coord");
     for (;;) {
         struct muster__message *list = wait_for_messages(muster);
@@ -824,9 +858,20 @@ void muster__coordinator_look_closed(struct muster *muster)
     (void)muster__coordinator_post(muster, &muster->inbox.look_message);
 }
 
+void muster__coordinator_settled_while_closing(struct muster *muster)
+{
+    pthread_mutex_lock(&muster->inbox.lock);
+    if (atomic_fetch_sub(&muster->open_handles, 1) == (MUSTER__CLOSING | 1))
+        (void)post_locked(muster, &muster->inbox.look_message);
+    pthread_mutex_unlock(&muster->inbox.lock);
+}
+
 void muster__coordinator_close(struct muster *muster)
 {
-    (void)muster__coordinator_post(muster, &muster->inbox.close_message);
+    pthread_mutex_lock(&muster->inbox.lock);
+    atomic_fetch_or(&muster->open_handles, MUSTER__CLOSING);
+    (void)post_locked(muster, &muster->inbox.close_message);
+    pthread_mutex_unlock(&muster->inbox.lock);
 }
 
 enum muster_status muster__coordinator_start(struct muster *muster)
@@ -850,6 +895,19 @@ enum muster_status muster__coordinator_start(struct muster *muster)
     return failed ? MUSTER_SYSTEM : MUSTER_OK;
 }
 
+/* Those that were registered to the end. */
+static void release_versions(struct muster *muster)
+{
+    for (size_t i = 0; i < muster->own.version_capacity; i++)
+        while (muster->own.versions[i]) {
+            struct muster__version *version = muster->own.versions[i];
+            muster->own.versions[i] = version->next;
+            fail_list(version, muster__slot_close(version->slot), MUSTER_SHUTDOWN, NULL);
+            muster__version_release(version);
+        }
+    free(muster->own.versions);
+}
+
 void muster__coordinator_join(struct muster *muster)
 {
     if (!muster->own.running)
@@ -859,10 +917,8 @@ void muster__coordinator_join(struct muster *muster)
     pthread_cond_signal(&muster->inbox.wake);
     pthread_mutex_unlock(&muster->inbox.lock);
     pthread_join(muster->own.thread, NULL);
+    muster->own.running = false;
     free(muster->own.pending);
-    free(muster->own.versions);
+    release_versions(muster);
     free(muster->own.instances);
-    pthread_mutex_destroy(&muster->inbox.lock);
-    pthread_cond_destroy(&muster->inbox.wake);
-    pthread_cond_destroy(&muster->inbox.closed_wake);
 }

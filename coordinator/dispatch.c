@@ -46,9 +46,23 @@ enum muster_status muster__post(struct muster__version *version, struct muster__
     return muster__slot_post(version->slot, request, now_us);
 }
 
+/* A handle's version changes under its lock: its deadline may pass meanwhile. */
+static void replace_version(struct muster__version **version, struct muster__version *take_newer,
+                            pthread_mutex_t *lock)
+{
+    struct muster__version *old = *version;
+    if (lock)
+        pthread_mutex_lock(lock);
+    *version = take_newer;
+    if (lock)
+        pthread_mutex_unlock(lock);
+    muster__version_release(old);
+}
+
 /* A version that was replaced closes its slot after its successor was published: look again. */
 static enum muster_status post_to_scope(struct muster *muster, struct muster__version **version,
-                                        struct muster__request *request, uint64_t now_us)
+                                        pthread_mutex_t *lock, struct muster__request *request,
+                                        uint64_t now_us)
 {
     enum muster_status status = muster__post(*version, request, now_us);
     while (status == MUSTER_CLOSED && !atomic_load(&muster->closing)) {
@@ -58,11 +72,24 @@ static enum muster_status post_to_scope(struct muster *muster, struct muster__ve
             muster__version_release(newer);
             return MUSTER_NOT_FOUND;
         }
-        muster__version_release(*version);
-        *version = newer;
+        replace_version(version, newer, lock);
         status = muster__post(*version, request, now_us);
     }
     return status;
+}
+
+static bool are_known(const struct muster_event_options *options)
+{
+    return !options || (options->size >= sizeof(options->size) && options->size <= sizeof(*options));
+}
+
+/* What an older program does not have is the default. */
+static uint64_t timeout_of(const struct muster *muster, const struct muster_event_options *options)
+{
+    struct muster_event_options full = {.size = sizeof(full)};
+    if (options)
+        memcpy(&full, options, options->size);
+    return full.timeout_ms ? full.timeout_ms : muster->options.event_timeout_ms;
 }
 
 /* Sends a handle to a version, both of which it takes. */
@@ -71,12 +98,10 @@ static enum muster_status send_handle(struct muster *muster, struct muster_handl
                                       const struct muster_event_options *options,
                                       struct muster_handle **ret_handle)
 {
-    uint64_t timeout_ms = options && options->timeout_ms ? options->timeout_ms
-                                                         : muster->options.event_timeout_ms;
     handle->version = version;
-    enum muster_status status = muster__handle_arm(handle, timeout_ms);
+    enum muster_status status = muster__handle_arm(handle, timeout_of(muster, options));
     if (status == MUSTER_OK)
-        status = post_to_scope(muster, &handle->version, &handle->request,
+        status = post_to_scope(muster, &handle->version, &handle->shared.lock, &handle->request,
                                handle->request.received_us);
     if (status != MUSTER_OK) {
         muster__handle_discard(handle);
@@ -95,8 +120,10 @@ static enum muster_status send_value(struct muster *muster, enum muster__request
                                      void *user_data, struct muster_handle **ret_handle)
 {
     enum muster_status status = muster__check_usable(muster);
-    if (status == MUSTER_OK && (!scope || !name || !*name))
+    if (status == MUSTER_OK && (!scope || !name || !*name || !are_known(options)))
         status = MUSTER_INVALID_ARGUMENT;
+    if (status == MUSTER_OK && atomic_load(&muster->closing))
+        status = MUSTER_SHUTDOWN;
     struct muster__version *version = status == MUSTER_OK ? muster__find_scope(muster, scope) : NULL;
     if (status == MUSTER_OK && !version)
         status = atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
@@ -183,8 +210,10 @@ enum muster_status muster_fetch(struct muster *muster, const struct muster_http_
     enum muster_status status = muster__check_usable(muster);
     if (status != MUSTER_OK)
         return status;
-    if (!request || !request->method.length || !request->url.length)
+    if (!request || !request->method.length || !request->url.length || !are_known(options))
         return MUSTER_INVALID_ARGUMENT;
+    if (atomic_load(&muster->closing))
+        return MUSTER_SHUTDOWN;
     struct muster__version *version = muster__match(muster, request->url);
     if (!version)
         return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
@@ -220,6 +249,9 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
                                                 struct muster__request *request,
                                                 uint64_t keepalive_until_us)
 {
+    /* First: a worker that was given up may ask this when nothing of the instance is left. */
+    if (atomic_load(&muster->closing))
+        return MUSTER_SHUTDOWN;
     uint64_t now_us = muster__now_us();
     struct muster__version *version = muster__find_scope(muster, scope);
     if (!version)
@@ -227,7 +259,7 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
     request->id = atomic_fetch_add(&muster->next_request, 1) + 1;
     request->received_us = now_us;
     request->keepalive_until_us = keepalive_until_us;
-    enum muster_status status = post_to_scope(muster, &version, request, now_us);
+    enum muster_status status = post_to_scope(muster, &version, NULL, request, now_us);
     muster__version_release(version);
     return status;
 }

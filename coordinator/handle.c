@@ -100,6 +100,16 @@ static void tell_waiters(struct muster_handle *handle)
     pthread_mutex_unlock(&handle->shared.lock);
 }
 
+/* The last that is done with the instance for this handle: it may be freed right after. */
+static void count_settled(struct muster *muster)
+{
+    unsigned open = atomic_load(&muster->open_handles);
+    while (!(open & MUSTER__CLOSING))
+        if (atomic_compare_exchange_weak(&muster->open_handles, &open, open - 1))
+            return;
+    muster__coordinator_settled_while_closing(muster);
+}
+
 static void handle_settled(struct muster__request *request, const struct muster__outcome *outcome)
 {
     struct muster_handle *handle = MUSTER_CONTAINER_OF(request, struct muster_handle, request);
@@ -125,8 +135,7 @@ static void handle_settled(struct muster__request *request, const struct muster_
         handle->done(&result, handle->user_data);
     }
     muster__request_release(request);
-    if (atomic_fetch_sub(&muster->open_handles, 1) == 1 && atomic_load(&muster->closing))
-        muster__coordinator_look_closed(muster);
+    count_settled(muster);
 }
 
 static void handle_destroy(struct muster__request *request)
@@ -153,7 +162,7 @@ static void handle_destroy(struct muster__request *request)
 
 static const struct muster__request_class handle_class = {handle_settled, handle_destroy};
 
-/* ---- deadlines: the timer only notes it; the expirer settles in a turn ---- */
+/* ---- deadlines and cancellations: they are only noted; the expirer settles in a turn ---- */
 
 static void timer_fired(struct muster__pool_timer *timer, uint64_t now_us)
 {
@@ -170,10 +179,28 @@ static void timer_fired(struct muster__pool_timer *timer, uint64_t now_us)
     muster__pool_schedule(muster->pool, &muster->handles.expirer);
 }
 
-static void give_up(struct muster_handle *handle, enum muster_status status)
+static void withdraw(struct muster_handle *handle)
 {
-    if (muster__request_fail(&handle->request, status, NULL) && handle->version)
-        muster__slot_cancel(handle->version->slot, &handle->request);
+    /* The sender may be moving it to a newer version just now. */
+    pthread_mutex_lock(&handle->shared.lock);
+    struct muster__version *version = handle->version;
+    if (version)
+        muster__version_acquire(version);
+    pthread_mutex_unlock(&handle->shared.lock);
+    if (version)
+        muster__slot_cancel(version->slot, &handle->request);
+    muster__version_release(version);
+}
+
+/* It was claimed by muster_cancel(), and so is nobody else's to settle. */
+static void tell_canceled(struct muster_handle *handle)
+{
+    struct muster_error error = {.status = MUSTER_CANCELED,
+                                 .message = (char *)muster_status_sentence(MUSTER_CANCELED)};
+    /* First, so that its worker has been told when the one who canceled asks it something. */
+    withdraw(handle);
+    handle_settled(&handle->request,
+                   &(struct muster__outcome){.status = MUSTER_CANCELED, .error = &error});
 }
 
 static bool expire_turn(struct muster__actor *actor)
@@ -181,12 +208,20 @@ static bool expire_turn(struct muster__actor *actor)
     struct muster *muster = MUSTER_CONTAINER_OF(actor, struct muster, handles.expirer);
     pthread_mutex_lock(&muster->handles.lock);
     struct muster_handle *list = muster->handles.expired;
-    muster->handles.expired = NULL;
+    struct muster_handle *canceled = muster->handles.canceled;
+    muster->handles.expired = muster->handles.canceled = NULL;
     pthread_mutex_unlock(&muster->handles.lock);
     while (list) {
         struct muster_handle *handle = list;
         list = handle->next_expired;
-        give_up(handle, MUSTER_TIMED_OUT);
+        if (muster__request_fail(&handle->request, MUSTER_TIMED_OUT, NULL))
+            withdraw(handle);
+        muster__request_release(&handle->request);
+    }
+    while (canceled) {
+        struct muster_handle *handle = canceled;
+        canceled = handle->next_canceled;
+        tell_canceled(handle);
         muster__request_release(&handle->request);
     }
     return false;
@@ -195,7 +230,7 @@ static bool expire_turn(struct muster__actor *actor)
 enum muster_status muster__handle_arm(struct muster_handle *handle, uint64_t timeout_ms)
 {
     return muster__pool_timer_set(handle->muster->pool, &handle->timer,
-                                  handle->request.received_us + timeout_ms * 1000);
+                                  muster__deadline_us(handle->request.received_us, timeout_ms));
 }
 
 /* ---- making ---- */
@@ -216,6 +251,7 @@ struct muster_handle *muster__handle_new(struct muster *muster, enum muster__req
     handle->request.id = atomic_fetch_add(&muster->next_request, 1) + 1;
     handle->request.received_us = muster__now_us();
     handle->muster = muster;
+    handle->process = muster->process;
     handle->done = done;
     handle->user_data = user_data;
     handle->keep_result = wanted;
@@ -236,8 +272,9 @@ void muster__handle_discard(struct muster_handle *handle)
     /* Claimed without telling anybody: the caller has the status already. */
     if (!atomic_exchange(&handle->request.settled, true)) {
         (void)muster__pool_timer_cancel(muster->pool, &handle->timer);
-        if (atomic_fetch_sub(&muster->open_handles, 1) == 1 && atomic_load(&muster->closing))
-            muster__coordinator_look_closed(muster);
+        muster__request_release(&handle->request);
+        count_settled(muster);
+        return;
     }
     muster__request_release(&handle->request);
 }
@@ -271,9 +308,13 @@ void muster__handles_clean_up(struct muster *muster)
 enum muster_status muster_wait(struct muster_handle *handle, uint64_t timeout_ms,
                                struct muster_result *ret_result)
 {
-    if (muster__pool_is_current(NULL))
+    if (muster__pool_is_current(NULL) || muster__coordinator_is_current())
         return MUSTER_WRONG_THREAD;
-    uint64_t until_us = muster__now_us() + timeout_ms * 1000;
+    if (!handle)
+        return MUSTER_INVALID_ARGUMENT;
+    if (handle->process != getpid())
+        return MUSTER_FORKED;
+    uint64_t until_us = muster__deadline_us(muster__now_us(), timeout_ms);
     struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
     int late = 0;
     pthread_mutex_lock(&handle->shared.lock);
@@ -290,8 +331,17 @@ enum muster_status muster_wait(struct muster_handle *handle, uint64_t timeout_ms
 
 void muster_cancel(struct muster_handle *handle)
 {
-    if (handle && !muster__request_is_settled(&handle->request))
-        give_up(handle, MUSTER_CANCELED);
+    if (!handle || handle->process != getpid() || atomic_exchange(&handle->request.settled, true))
+        return;
+    /* Claimed, but open still: the instance stays until the turn that tells of it is over, and that turn
+     * needs the lock to find it. */
+    struct muster *muster = handle->muster;
+    muster__request_acquire(&handle->request);
+    pthread_mutex_lock(&muster->handles.lock);
+    handle->next_canceled = muster->handles.canceled;
+    muster->handles.canceled = handle;
+    muster__pool_schedule(muster->pool, &muster->handles.expirer);
+    pthread_mutex_unlock(&muster->handles.lock);
 }
 
 void muster_handle_release(struct muster_handle *take_handle)
@@ -302,7 +352,7 @@ void muster_handle_release(struct muster_handle *take_handle)
 
 int muster_completion_fd(struct muster *muster)
 {
-    return muster->handles.fd;
+    return muster__check_usable(muster) == MUSTER_OK ? muster->handles.fd : -1;
 }
 
 size_t muster_run_completions(struct muster *muster)

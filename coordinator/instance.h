@@ -42,6 +42,7 @@ struct muster__version {
     struct muster_bindings *bindings;
     bool lazy;
     struct muster__slot *slot;
+    _Atomic(struct muster__script *) stored; /* once it was loaded */
     struct muster__message want; /* the slot's: a request waits without a worker */
     struct muster__version *next; /* coordinator: in its table */
     uint64_t starts;              /* coordinator */
@@ -58,10 +59,10 @@ struct muster_handle {
     char *name;
     muster_done_fn *done;
     void *user_data;
+    pid_t process;
     bool keep_result; /* somebody may wait, or it goes to the queue */
     struct muster__pool_timer timer;
-    struct muster_handle *next_expired, *next_completion;
-    atomic_bool expired;
+    struct muster_handle *next_expired, *next_canceled, *next_completion;
 
     /* A job: what the coordinator is asked. */
     struct muster__message message;
@@ -94,7 +95,7 @@ struct muster {
     struct muster__scope_map *scopes;  /* written by the coordinator, read by any thread */
     atomic_uint_fast64_t next_request;
     _Atomic uint32_t next_version;
-    atomic_uint open_handles;
+    atomic_uint open_handles; /* not settled yet; MUSTER__CLOSING is set under the inbox's lock */
     atomic_bool closing;
 
     struct {
@@ -126,7 +127,7 @@ struct muster {
 
     struct { /* handle.c */
         pthread_mutex_t lock;
-        struct muster_handle *expired;
+        struct muster_handle *expired, *canceled;
         struct muster__actor expirer;
         struct muster_handle *completions, **completions_end;
         int fd;
@@ -139,6 +140,14 @@ struct muster {
     } counters;
 };
 
+/* In open_handles: from then on its last decrement happens under the inbox's lock, so that whoever
+ * closes and frees the instance knows that nobody is between 'the last has settled' and saying so. */
+#define MUSTER__CLOSING (1u << 31)
+
+/* Milliseconds of the embedder's as microseconds; for ever stays for ever. */
+uint64_t muster__us_of_ms(uint64_t ms);
+/* A time so far from now. */
+uint64_t muster__deadline_us(uint64_t now_us, uint64_t ms);
 /* FORKED in a child of the process that made it. */
 enum muster_status muster__check_usable(const struct muster *muster);
 void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,
@@ -155,8 +164,12 @@ void muster__coordinator_want(struct muster__slot *slot, void *user_data);
 void muster__coordinator_run_job(struct muster__message *message, struct muster *muster);
 /* Thread: any.  Repeatable. */
 void muster__coordinator_close(struct muster *muster);
-/* Thread: any but muster's; after it closed. */
+/* Thread: any.  Is this a coordinator's thread, of whatever instance? */
+bool muster__coordinator_is_current(void);
+/* Thread: any but muster's; after it closed.  Ends the thread, and what waits for the pool no more. */
 void muster__coordinator_join(struct muster *muster);
+/* Thread: any: takes one off open_handles, while closing. */
+void muster__coordinator_settled_while_closing(struct muster *muster);
 /* Thread: any: something that closing waits for has ended. */
 void muster__coordinator_look_closed(struct muster *muster);
 

@@ -22,6 +22,18 @@ enum muster_status muster__check_usable(const struct muster *muster)
     return muster->process == getpid() ? MUSTER_OK : MUSTER_FORKED;
 }
 
+#define FOREVER_US (UINT64_MAX / 4)
+
+uint64_t muster__us_of_ms(uint64_t ms)
+{
+    return ms < FOREVER_US / 1000 ? ms * 1000 : FOREVER_US;
+}
+
+uint64_t muster__deadline_us(uint64_t now_us, uint64_t ms)
+{
+    return now_us + muster__us_of_ms(ms);
+}
+
 void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,
                  const char *format, ...)
 {
@@ -48,6 +60,7 @@ void muster__version_release(struct muster__version *version)
     if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
         return;
     muster__slot_release(version->slot);
+    muster__script_destroy(atomic_load(&version->stored));
     muster_bindings_release(version->bindings);
     free(version->scope);
     free(version->script);
@@ -109,7 +122,7 @@ static void fill_version(struct muster *muster, struct muster__version *version,
     version->lazy = options->lazy;
     version->trust =
         options->trust == MUSTER_TRUST_FULL ? MUSTER__TRUST_FULL : MUSTER__TRUST_SCRIPT;
-    version->limits.turn_us = or_default(options->turn_limit_ms, defaults->turn_limit_ms) * 1000;
+    version->limits.turn_us = muster__us_of_ms(or_default(options->turn_limit_ms, defaults->turn_limit_ms));
     version->limits.memory = or_default(options->memory_limit, defaults->memory_limit);
     version->want.run = muster__coordinator_run_want;
     version->bindings = options->bindings ? options->bindings : defaults->bindings;
@@ -147,7 +160,7 @@ static enum muster_status new_version(struct muster *muster,
     version->loader.root = version->root;
     const struct muster__slot_options slot = {
         .queue_limit = or_default(options->queue_limit, muster->options.queue_limit),
-        .idle_us = or_default(options->idle_ms, muster->options.idle_ms) * 1000,
+        .idle_us = muster__us_of_ms(or_default(options->idle_ms, muster->options.idle_ms)),
         .want = muster__coordinator_want,
         .user_data = version,
         .version = version->id,
@@ -192,9 +205,12 @@ static enum muster_status post_job(struct muster *muster, enum muster__core_even
     return MUSTER_OK;
 }
 
+#define SCOPE_LENGTH_MAX ((size_t)64 << 10) /* far below what the scope map takes */
+
 static bool scope_is_valid(const char *scope)
 {
-    return scope && (*scope == '/' || strstr(scope, "://")) && !strchr(scope, '#');
+    return scope && strlen(scope) <= SCOPE_LENGTH_MAX && (*scope == '/' || strstr(scope, "://")) &&
+           !strchr(scope, '#');
 }
 
 enum muster_status muster_register(struct muster *muster,
@@ -299,10 +315,7 @@ static enum muster_status start_spare(struct muster *muster)
         return MUSTER_OK; /* a registration that needs it will be told why it is missing */
     muster->spare = muster__spare_new(muster->pool, engine, &muster__worker_realm_host,
                                       muster->options.spare_workers);
-    if (!muster->spare)
-        return MUSTER_NO_MEMORY;
-    muster__spare_fill(muster->spare);
-    return MUSTER_OK;
+    return muster->spare ? MUSTER_OK : MUSTER_NO_MEMORY;
 }
 
 static enum muster_status start_parts(struct muster *muster, struct muster_error *error)
@@ -312,12 +325,12 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
     const struct muster__scope_map_options scopes = {.retain = version_retain_value,
                                                      .release = version_release_value};
     const struct muster__core_options core = {
-        .idle_us = options->idle_ms * 1000,
-        .grace_us = options->grace_ms * 1000,
-        .start_us = options->start_timeout_ms * 1000,
-        .lifecycle_us = options->lifecycle_timeout_ms * 1000,
-        .stop_us = options->stop_timeout_ms * 1000,
-        .cancel_us = options->cancel_timeout_ms * 1000,
+        .idle_us = muster__us_of_ms(options->idle_ms),
+        .grace_us = muster__us_of_ms(options->grace_ms),
+        .start_us = muster__us_of_ms(options->start_timeout_ms),
+        .lifecycle_us = muster__us_of_ms(options->lifecycle_timeout_ms),
+        .stop_us = muster__us_of_ms(options->stop_timeout_ms),
+        .cancel_us = muster__us_of_ms(options->cancel_timeout_ms),
         .place_attempts = 8,
     };
     enum muster_status status = muster__handles_init(muster);
@@ -335,13 +348,16 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
     }
     if (status == MUSTER_OK)
         status = muster__coordinator_start(muster);
+    if (status == MUSTER_OK && muster->spare)
+        muster__spare_fill(muster->spare); /* last: what it makes is taken apart by muster_destroy() */
     return status;
 }
 
 static void free_parts(struct muster *muster)
 {
-    muster__coordinator_join(muster);
+    /* Before the coordinator: a worker that was given up may end while the pool does, and tells it. */
     unsigned lost = muster__pool_destroy(muster->pool);
+    muster__coordinator_join(muster);
     if (lost)
         muster__log(muster, MUSTER_LOG_ERROR, "shutdown", "%u wedged thread%s left behind", lost,
                     lost == 1 ? " is" : "s are");
@@ -353,9 +369,17 @@ static void free_parts(struct muster *muster)
     muster__handles_clean_up(muster);
     muster_bindings_release(muster->options.bindings);
     free(muster->placement_name);
-    /* A thread that is lost may still look at the instance through its worker. */
-    if (!lost)
-        free(muster);
+    /* A thread that is lost may still look at the instance through its worker, and says to the inbox
+     * that it came back; what it would call of the embedder's is forgotten. */
+    if (lost) {
+        muster->options.log = NULL;
+        muster->options.console = NULL;
+        return;
+    }
+    pthread_mutex_destroy(&muster->inbox.lock);
+    pthread_cond_destroy(&muster->inbox.wake);
+    pthread_cond_destroy(&muster->inbox.closed_wake);
+    free(muster);
 }
 
 enum muster_status muster_new(const struct muster_options *options, struct muster **ret_muster,
@@ -424,10 +448,10 @@ enum muster_status muster_close_wait(struct muster *muster, uint64_t timeout_ms)
     enum muster_status status = muster__check_usable(muster);
     if (status != MUSTER_OK)
         return status;
-    if (muster__pool_is_current(NULL) || pthread_equal(pthread_self(), muster->own.thread))
+    if (muster__pool_is_current(NULL) || muster__coordinator_is_current())
         return MUSTER_WRONG_THREAD;
     begin_close(muster);
-    uint64_t until_us = muster__now_us() + timeout_ms * 1000;
+    uint64_t until_us = muster__deadline_us(muster__now_us(), timeout_ms);
     struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
     int late = 0;
     pthread_mutex_lock(&muster->inbox.lock);
@@ -462,7 +486,7 @@ void muster_destroy(struct muster *muster)
 {
     if (muster__check_usable(muster) != MUSTER_OK)
         return;
-    MUSTER_CHECK(!muster__pool_is_current(muster->pool));
+    MUSTER_CHECK(!muster__pool_is_current(NULL) && !muster__coordinator_is_current());
     /* Bounded by the stop and cancel times of the options, after which workers are given up. */
     while (muster_close_wait(muster, 1000) == MUSTER_TIMED_OUT)
         ;
@@ -476,6 +500,8 @@ void muster_stats(struct muster *muster, struct muster_stats *ret_stats)
     struct muster_stats stats = {.size = sizeof(stats)};
     if (muster__check_usable(muster) != MUSTER_OK)
         return;
+    if (ret_stats->size && ret_stats->size < sizeof(stats))
+        stats.size = ret_stats->size;
     muster__pool_stats(muster->pool, &pool);
     stats.registrations = atomic_load(&muster->counters.registrations);
     stats.workers_running = atomic_load(&muster->counters.running);
@@ -490,5 +516,5 @@ void muster_stats(struct muster *muster, struct muster_stats *ret_stats)
     stats.turns = pool.turns;
     stats.steals = pool.steals;
     stats.threads = pool.threads;
-    memcpy(ret_stats, &stats, ret_stats->size < sizeof(stats) && ret_stats->size ? ret_stats->size : sizeof(stats));
+    memcpy(ret_stats, &stats, stats.size);
 }

@@ -161,7 +161,7 @@ struct muster_event_options {
 };
 
 /* Each of these settles once: with the script's answer; MUSTER_PASSED when nobody answered; MUSTER_QUEUE_FULL,
- * NOT_FOUND (no such scope) and CLOSED may be answered at once, and then nothing else comes.  `options`, `done` and
+ * NOT_FOUND (no such scope) and SHUTDOWN may be answered at once, and then nothing else comes.  `options`, `done` and
  * `ret_handle` may be NULL; a handle is released by muster_handle_release(). */
 
 /* A fetch event for the registration that controls request->url.  Everything is copied, streams are acquired. */

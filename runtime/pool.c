@@ -92,11 +92,7 @@ bool muster__pool_wake_parked(struct muster__pool *pool)
 
 bool muster__pool_wake_one(struct muster__pool *pool)
 {
-    if (atomic_load(&pool->poll_waiting)) {
-        muster__pool_poll_wake(pool);
-        return true;
-    }
-    return muster__pool_wake_parked(pool);
+    return muster__pool_poll_wake(pool) || muster__pool_wake_parked(pool);
 }
 
 static void wake_to_steal(struct muster__pool *pool)
@@ -145,6 +141,8 @@ static void enqueue(struct muster__pool *pool, struct muster__actor *actor)
     if (thread && thread->pool == pool && !atomic_load(&thread->lost)) {
         if (queue_push(&thread->queue, actor) > 1)
             wake_to_steal(pool);
+        else if (atomic_load(&thread->lost)) /* in between: nobody comes back to this queue */
+            (void)muster__pool_wake_one(pool);
         return;
     }
     queue_push(&pool->shared, actor);
@@ -183,7 +181,7 @@ static void turn_begin(struct pool_thread *thread, struct muster__actor *actor)
         muster__pool_monitor_wake(pool);
 }
 
-/* False: the thread was given up in the meantime and must touch nothing of the actor's. */
+/* False: the thread was given up in the meantime: the actor has no more turns. */
 static bool turn_end(struct pool_thread *thread)
 {
     pthread_mutex_lock(&thread->turn_lock);
@@ -203,8 +201,11 @@ static void run_turn(struct pool_thread *thread, struct muster__actor *actor)
     MUSTER_CHECK(atomic_compare_exchange_strong(&actor->state, &queued, ACTOR_RUNNING));
     turn_begin(thread, actor);
     bool more = actor->turn(actor);
-    if (!turn_end(thread))
+    if (!turn_end(thread)) {
+        if (actor->release)
+            actor->release(actor); /* it stays as if it ran for ever; the turn's reference goes */
         return;
+    }
     unsigned running = ACTOR_RUNNING;
     if (!more && atomic_compare_exchange_strong(&actor->state, &running, ACTOR_IDLE)) {
         if (actor->release)
@@ -251,14 +252,32 @@ static struct muster__actor *next_actor(struct pool_thread *thread)
 static void thread_loop(struct pool_thread *thread)
 {
     struct muster__pool *pool = thread->pool;
-    while (!atomic_load(&pool->stopping) && !atomic_load(&thread->lost)) {
-        atomic_store(&pool->wake_pending, false);
+    while (!atomic_load(&thread->lost) && !atomic_load(&thread->retired)) {
+        if (atomic_load_explicit(&pool->wake_pending, memory_order_relaxed))
+            atomic_store(&pool->wake_pending, false);
         struct muster__actor *actor = next_actor(thread);
         if (actor)
             run_turn(thread, actor);
+        else if (atomic_load(&pool->stopping))
+            return; /* what was queued has had its turn */
         else if (!muster__pool_poll(pool, true))
             park(thread);
     }
+}
+
+static void note_ended(struct pool_thread *thread)
+{
+    struct muster__pool *pool = thread->pool;
+    pthread_mutex_lock(&pool->lock);
+    thread->ended = true;
+    if (atomic_load(&thread->lost)) { /* it came back after all */
+        atomic_store(&thread->lost, false);
+        atomic_store(&thread->retired, true);
+        pool->lost_count--;
+        pool->retired_count++;
+    }
+    pthread_cond_broadcast(&pool->thread_ended);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* The collector of the JavaScript engine stops its threads with this signal. */
@@ -289,6 +308,7 @@ static void *thread_main(void *argument)
     pthread_setname_np(pthread_self(), name);
     thread_loop(thread);
     current_thread = NULL;
+    note_ended(thread);
     return NULL;
 }
 
@@ -307,30 +327,114 @@ static enum muster_status start_thread(struct pool_thread *thread)
     return failed ? MUSTER_SYSTEM : MUSTER_OK;
 }
 
-enum muster_status muster__pool_add_thread(struct muster__pool *pool)
+static unsigned live_count_locked(const struct muster__pool *pool)
+{
+    return atomic_load(&pool->thread_count) - pool->lost_count - pool->retired_count;
+}
+
+unsigned muster__pool_live_count(struct muster__pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    unsigned count = live_count_locked(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+static struct pool_thread *thread_new(struct muster__pool *pool)
 {
     struct pool_thread *thread = calloc(1, sizeof(*thread));
     if (!thread)
-        return MUSTER_NO_MEMORY;
+        return NULL;
     thread->pool = pool;
     queue_init(&thread->queue);
     pthread_mutex_init(&thread->turn_lock, NULL);
     pthread_cond_init(&thread->wake, NULL);
+    return thread;
+}
 
-    pthread_mutex_lock(&pool->lock);
+static void thread_free(struct pool_thread *thread)
+{
+    pthread_mutex_destroy(&thread->queue.lock);
+    pthread_mutex_destroy(&thread->turn_lock);
+    pthread_cond_destroy(&thread->wake);
+    free(thread);
+}
+
+/* The place of a thread that retired, and has ended. */
+static struct pool_thread *vacant_place_locked(struct muster__pool *pool)
+{
     unsigned count = atomic_load(&pool->thread_count);
+    for (unsigned i = 0; pool->retired_count && i < count; i++)
+        if (atomic_load(&pool->threads[i]->retired) && pool->threads[i]->ended)
+            return pool->threads[i];
+    return NULL;
+}
+
+static enum muster_status reuse_locked(struct pool_thread *thread)
+{
+    pthread_t former = thread->handle;
+    thread->ended = false;
+    atomic_store(&thread->retired, false);
+    enum muster_status status = start_thread(thread);
+    if (status == MUSTER_OK) {
+        thread->pool->retired_count--;
+        pthread_join(former, NULL); /* its last act is over: this does not wait */
+        return MUSTER_OK;
+    }
+    thread->handle = former;
+    thread->ended = true;
+    atomic_store(&thread->retired, true);
+    return status;
+}
+
+static enum muster_status append_locked(struct muster__pool *pool)
+{
+    unsigned count = atomic_load(&pool->thread_count);
+    if (count == POOL_THREADS_MAX)
+        return MUSTER_REFUSED;
+    struct pool_thread *thread = thread_new(pool);
+    if (!thread)
+        return MUSTER_NO_MEMORY;
+    thread->index = count;
+    pool->threads[count] = thread;
+    enum muster_status status = start_thread(thread);
+    if (status == MUSTER_OK)
+        atomic_store(&pool->thread_count, count + 1);
+    else
+        thread_free(thread);
+    return status;
+}
+
+enum muster_status muster__pool_add_thread(struct muster__pool *pool)
+{
     enum muster_status status = MUSTER_REFUSED;
-    if (count - pool->lost_count < pool->options.thread_limit && count < POOL_THREADS_MAX) {
-        thread->index = count;
-        pool->threads[count] = thread;
-        status = start_thread(thread);
-        if (status == MUSTER_OK)
-            atomic_store(&pool->thread_count, count + 1);
+    pthread_mutex_lock(&pool->lock);
+    if (live_count_locked(pool) < pool->options.thread_limit) {
+        struct pool_thread *vacant = vacant_place_locked(pool);
+        status = vacant ? reuse_locked(vacant) : append_locked(pool);
     }
     pthread_mutex_unlock(&pool->lock);
-    if (status != MUSTER_OK)
-        free(thread);
     return status;
+}
+
+bool muster__pool_retire_thread(struct muster__pool *pool)
+{
+    struct pool_thread *thread = NULL;
+    pthread_mutex_lock(&pool->lock);
+    if (pool->idle && live_count_locked(pool) > pool->options.threads) {
+        struct pool_thread **at = &pool->idle;
+        while ((*at)->next_idle)
+            at = &(*at)->next_idle; /* the one that has slept longest */
+        thread = *at;
+        *at = NULL;
+        atomic_fetch_sub(&pool->idle_count, 1);
+        pool->retired_count++;
+        atomic_store(&thread->retired, true);
+        thread->woken = true;
+        pthread_cond_signal(&thread->wake);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return thread != NULL;
 }
 
 void muster__pool_lose(struct pool_thread *thread)
@@ -338,12 +442,13 @@ void muster__pool_lose(struct pool_thread *thread)
     struct muster__pool *pool = thread->pool;
     atomic_store(&thread->lost, true);
     atomic_fetch_sub(&pool->busy, 1);
-    pthread_mutex_lock(&pool->lock);
-    pool->lost_count++;
-    pthread_mutex_unlock(&pool->lock);
     struct muster__actor *waiting;
     while ((waiting = queue_pop(&thread->queue)))
         queue_push(&pool->shared, waiting);
+    pthread_mutex_lock(&pool->lock);
+    pool->lost_count++;
+    pthread_cond_broadcast(&pool->thread_ended);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 bool muster__pool_is_current(const struct muster__pool *pool)
@@ -379,16 +484,19 @@ enum muster_status muster__pool_new(const struct muster__pool_options *options,
     if (!pool->options.thread_limit)
         pool->options.thread_limit = pool->options.threads + 16;
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->thread_ended, NULL);
     queue_init(&pool->shared);
+    muster__pool_monitor_init(pool);
 
     enum muster_status status = muster__pool_poll_init(pool);
     if (status != MUSTER_OK) {
         free(pool);
         return status;
     }
-    status = muster__pool_monitor_start(pool);
     for (unsigned i = 0; status == MUSTER_OK && i < pool->options.threads; i++)
         status = muster__pool_add_thread(pool);
+    if (status == MUSTER_OK)
+        status = muster__pool_monitor_start(pool); /* last: it would add threads that are missing */
     if (status != MUSTER_OK) {
         (void)muster__pool_destroy(pool);
         return status;
@@ -397,39 +505,56 @@ enum muster_status muster__pool_new(const struct muster__pool_options *options,
     return MUSTER_OK;
 }
 
+/* Until every thread has ended or is lost, which only the monitor can tell. */
+static void wait_for_threads(struct muster__pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    for (unsigned i = 0; i < atomic_load(&pool->thread_count); i++) {
+        struct pool_thread *thread = pool->threads[i];
+        while (!thread->ended && !atomic_load(&thread->lost))
+            pthread_cond_wait(&pool->thread_ended, &pool->lock);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void wake_all(struct muster__pool *pool)
+{
+    (void)muster__pool_poll_wake(pool);
+    while (muster__pool_wake_parked(pool))
+        ;
+}
+
 unsigned muster__pool_destroy(struct muster__pool *pool)
 {
     if (!pool)
         return 0;
     MUSTER_CHECK(!muster__pool_is_current(pool));
-    muster__pool_monitor_stop(pool); /* first: it may add threads */
-    atomic_store(&pool->stopping, true);
-    muster__pool_poll_wake(pool);
-    while (muster__pool_wake_parked(pool))
-        ;
+    atomic_store(&pool->stopping, true); /* whoever goes to sleep from here on sees it */
+    wake_all(pool);
+    wait_for_threads(pool);
+    muster__pool_monitor_stop(pool);
     unsigned lost = 0;
+    /* The monitor may have replaced a lost one meanwhile. */
+    wake_all(pool);
+    wait_for_threads(pool);
     for (unsigned i = 0; i < atomic_load(&pool->thread_count); i++) {
         struct pool_thread *thread = pool->threads[i];
-        if (atomic_load(&thread->lost)) {
+        pthread_mutex_lock(&pool->lock); /* it may come back just now */
+        bool is_lost = atomic_load(&thread->lost);
+        if (is_lost)
             pthread_detach(thread->handle);
-            lost++;
-            continue;
-        }
-        while (muster__pool_wake_parked(pool))
-            ;
-        muster__pool_poll_wake(pool);
-        pthread_join(thread->handle, NULL);
+        pthread_mutex_unlock(&pool->lock);
+        if (!is_lost)
+            pthread_join(thread->handle, NULL);
+        lost += is_lost;
     }
     if (lost)
         return lost; /* they may still come back and look at the pool: it stays */
-    for (unsigned i = 0; i < atomic_load(&pool->thread_count); i++) {
-        struct pool_thread *thread = pool->threads[i];
-        pthread_mutex_destroy(&thread->queue.lock);
-        pthread_mutex_destroy(&thread->turn_lock);
-        pthread_cond_destroy(&thread->wake);
-        free(thread);
-    }
+    for (unsigned i = 0; i < atomic_load(&pool->thread_count); i++)
+        thread_free(pool->threads[i]);
     muster__pool_poll_clean_up(pool);
+    muster__pool_monitor_clean_up(pool);
+    pthread_cond_destroy(&pool->thread_ended);
     pthread_mutex_destroy(&pool->shared.lock);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
@@ -440,9 +565,10 @@ void muster__pool_stats(struct muster__pool *pool, struct muster__pool_stats *re
 {
     pthread_mutex_lock(&pool->lock);
     unsigned lost = pool->lost_count;
+    unsigned live = live_count_locked(pool);
     pthread_mutex_unlock(&pool->lock);
     *ret_stats = (struct muster__pool_stats){
-        .threads = atomic_load(&pool->thread_count) - lost,
+        .threads = live,
         .idle = atomic_load(&pool->idle_count),
         .wedged = lost,
         .turns = atomic_load(&pool->turns),

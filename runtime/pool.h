@@ -12,7 +12,7 @@
  * never run on two threads at once.
  *
  * The monitor is one more thread, which sleeps while nothing runs.  It also adds a thread when every one
- * is held by a long turn, within `thread_limit`, and tells the actor's watch how long its turn lasts.
+ * is held by a long turn, within `thread_limit`, ends it when it was not needed for a second, and tells the actor's watch how long its turn lasts.
  */
 #ifndef MUSTER_POOL_H
 #define MUSTER_POOL_H
@@ -44,8 +44,9 @@ struct muster__pool_options {
 
 MUSTER_MUST_CHECK enum muster_status muster__pool_new(const struct muster__pool_options *options,
                                                       struct muster__pool **ret_pool);
-/* Thread: none of the pool's.  No actor is scheduled any more, except on wedged threads: those are left
- * behind, and their number is the answer. */
+/* Thread: none of the pool's.  What is queued still has its turns; nothing is scheduled from outside any
+ * more.  Waits for turns that run, unless their watch gives them up: such threads are left behind, and
+ * their number is the answer. */
 unsigned muster__pool_destroy(struct muster__pool *pool);
 
 void muster__actor_init(struct muster__actor *actor, bool (*turn)(struct muster__actor *actor));
@@ -97,7 +98,7 @@ struct muster__pool_flusher {
 void muster__pool_flush(struct muster__pool *pool, struct muster__pool_flusher *flusher);
 
 struct muster__pool_stats {
-    unsigned threads, idle, wedged;
+    unsigned threads, idle, wedged; /* wedged: lost, and not come back */
     uint64_t turns, steals, wakes, poll_handoffs, threads_added;
 };
 void muster__pool_stats(struct muster__pool *pool, struct muster__pool_stats *ret_stats);

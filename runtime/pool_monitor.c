@@ -44,16 +44,34 @@ static uint64_t look_at(struct pool_thread *thread, uint64_t now_us)
     return wall_us;
 }
 
+static bool has_surplus(struct muster__pool *pool)
+{
+    return atomic_load(&pool->thread_count) > pool->options.threads &&
+           muster__pool_live_count(pool) > pool->options.threads;
+}
+
+/* Threads that were added while all were held end again when somebody has been idle all the time. */
+static void retire_surplus(struct muster__pool *pool)
+{
+    if (!has_surplus(pool) || atomic_load(&pool->idle_count) == 0) {
+        pool->surplus_ticks = 0;
+        return;
+    }
+    if (++pool->surplus_ticks < POOL_RETIRE_TICKS)
+        return;
+    pool->surplus_ticks = POOL_RETIRE_TICKS - POOL_RETIRE_NEXT;
+    (void)muster__pool_retire_thread(pool);
+}
+
 static void tick(struct muster__pool *pool)
 {
     uint64_t now_us = muster__now_us();
     unsigned count = atomic_load(&pool->thread_count);
-    unsigned held = 0, alive = 0;
+    unsigned held = 0;
     bool waits_behind = false;
     for (unsigned i = 0; i < count; i++) {
         struct pool_thread *thread = pool->threads[i];
         uint64_t wall_us = look_at(thread, now_us);
-        alive += !atomic_load(&thread->lost);
         held += wall_us > POOL_HELD_TURN_US;
         waits_behind |= wall_us > POOL_LONG_TURN_US && atomic_load(&thread->queue.count) > 0;
     }
@@ -63,8 +81,10 @@ static void tick(struct muster__pool *pool)
         atomic_fetch_add_explicit(&pool->poll_handoffs, 1, memory_order_relaxed);
     else if (waits_behind || atomic_load(&pool->shared.count))
         (void)muster__pool_wake_one(pool);
-    if (held >= alive && muster__pool_add_thread(pool) == MUSTER_OK)
+    if (held >= muster__pool_live_count(pool) && !atomic_load(&pool->stopping) &&
+        muster__pool_add_thread(pool) == MUSTER_OK)
         atomic_fetch_add_explicit(&pool->threads_added, 1, memory_order_relaxed);
+    retire_surplus(pool);
 }
 
 static void *monitor_main(void *argument)
@@ -73,11 +93,11 @@ static void *monitor_main(void *argument)
     unsigned quiet = 0;
     pthread_setname_np(pthread_self(), "muster-monitor");
     pthread_mutex_lock(&pool->monitor_lock);
-    while (!atomic_load(&pool->stopping)) {
-        quiet = atomic_load(&pool->busy) ? 0 : quiet + 1;
+    while (!pool->monitor_quit) {
+        quiet = atomic_load(&pool->busy) || has_surplus(pool) ? 0 : quiet + 1;
         if (quiet > TICKS_UNTIL_SLEEP) {
             atomic_store(&pool->monitor_asleep, true);
-            if (!atomic_load(&pool->busy) && !atomic_load(&pool->stopping))
+            if (!atomic_load(&pool->busy) && !pool->monitor_quit)
                 pthread_cond_wait(&pool->monitor_wake, &pool->monitor_lock);
             atomic_store(&pool->monitor_asleep, false);
             quiet = 0;
@@ -103,25 +123,37 @@ void muster__pool_monitor_wake(struct muster__pool *pool)
     pthread_mutex_unlock(&pool->monitor_lock);
 }
 
+void muster__pool_monitor_init(struct muster__pool *pool)
+{
+    pthread_mutex_init(&pool->monitor_lock, NULL);
+    pthread_cond_init(&pool->monitor_wake, NULL);
+}
+
 enum muster_status muster__pool_monitor_start(struct muster__pool *pool)
 {
     sigset_t old;
-    pthread_mutex_init(&pool->monitor_lock, NULL);
-    pthread_cond_init(&pool->monitor_wake, NULL);
     pthread_sigmask(SIG_SETMASK, NULL, &old);
     muster__pool_block_signals();
     int failed = pthread_create(&pool->monitor, NULL, monitor_main, pool);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed)
+        pool->monitor = 0; /* what it holds then is not said */
     return failed ? MUSTER_SYSTEM : MUSTER_OK;
 }
 
 void muster__pool_monitor_stop(struct muster__pool *pool)
 {
-    if (!pool->monitor)
-        return;
-    atomic_store(&pool->stopping, true);
-    muster__pool_monitor_wake(pool);
-    pthread_join(pool->monitor, NULL);
+    if (pool->monitor) {
+        pthread_mutex_lock(&pool->monitor_lock);
+        pool->monitor_quit = true;
+        pthread_cond_signal(&pool->monitor_wake);
+        pthread_mutex_unlock(&pool->monitor_lock);
+        pthread_join(pool->monitor, NULL);
+    }
+}
+
+void muster__pool_monitor_clean_up(struct muster__pool *pool)
+{
     pthread_mutex_destroy(&pool->monitor_lock);
     pthread_cond_destroy(&pool->monitor_wake);
 }

@@ -87,7 +87,6 @@ enum muster_status muster__pool_timer_set(struct muster__pool *pool,
         pthread_mutex_unlock(&pool->timer_lock);
         return MUSTER_NO_MEMORY;
     }
-    uint64_t first = atomic_load(&pool->first_timer_us);
     if (timer->position)
         timer_remove_locked(pool, timer);
     timer->at_us = at_us;
@@ -95,8 +94,10 @@ enum muster_status muster__pool_timer_set(struct muster__pool *pool,
     timer_sift_up(pool, timer->position - 1);
     note_first_locked(pool);
     pthread_mutex_unlock(&pool->timer_lock);
-    if (at_us < first && atomic_load(&pool->poll_waiting))
-        muster__pool_poll_wake(pool);
+    /* Compared with what the one that waits was told, not with the other timers: a deadline that is set
+     * and cleared again for each of many events wakes nobody. */
+    if (at_us < atomic_load(&pool->poll_until_us))
+        (void)muster__pool_poll_wake(pool);
     return MUSTER_OK;
 }
 
@@ -140,9 +141,7 @@ void muster__pool_flush(struct muster__pool *pool, struct muster__pool_flusher *
     do {
         flusher->next = head;
     } while (!atomic_compare_exchange_weak(&pool->flushers, &head, flusher));
-    if (atomic_load(&pool->poll_waiting))
-        muster__pool_poll_wake(pool);
-    else if (!muster__pool_is_current(pool) && !atomic_load(&pool->polled))
+    if (!muster__pool_poll_wake(pool) && !muster__pool_is_current(pool) && !atomic_load(&pool->polled))
         (void)muster__pool_wake_one(pool);
 }
 
@@ -163,6 +162,9 @@ static enum muster_status control(struct muster__pool *pool, int operation,
                                   struct muster__pool_source *source, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data = {.ptr = source}};
+    /* The kernel orders what the caller wrote before what the one that polls reads; the compiler and
+     * the thread sanitizer see it by this, and by the load after the wait. */
+    atomic_fetch_add_explicit(&pool->sources_seen, 1, memory_order_release);
     return epoll_ctl(pool->epoll, operation, source->fd, &event) ? MUSTER_SYSTEM : MUSTER_OK;
 }
 
@@ -185,12 +187,16 @@ void muster__pool_source_remove(struct muster__pool *pool, struct muster__pool_s
 
 /* ---- the role ---- */
 
-void muster__pool_poll_wake(struct muster__pool *pool)
+bool muster__pool_poll_wake(struct muster__pool *pool)
 {
     uint64_t one = 1;
+    /* One wake-up is enough, however many ask for it: it looks at everything. */
+    if (!atomic_load(&pool->poll_waiting) || !atomic_exchange(&pool->poll_waiting, false))
+        return false;
     atomic_fetch_add_explicit(&pool->wakes, 1, memory_order_relaxed);
     if (write(pool->wake_fd, &one, sizeof(one)) < 0)
         MUSTER_CHECK(errno == EAGAIN); /* it is readable already */
+    return true;
 }
 
 static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_event *events)
@@ -198,12 +204,14 @@ static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_ev
     struct timespec timeout = {0, 0};
     struct timespec *limit = &timeout;
     if (may_wait) {
-        atomic_store(&pool->poll_waiting, true);
         uint64_t first = atomic_load(&pool->first_timer_us);
         uint64_t now_us = muster__now_us();
+        atomic_store(&pool->poll_until_us, first);
+        atomic_store(&pool->poll_waiting, true);
         /* Said; now look again. */
         if (muster__pool_has_work(pool) || atomic_load(&pool->flushers) ||
-            atomic_load(&pool->stopping) || first <= now_us)
+            atomic_load(&pool->stopping) || first <= now_us ||
+            atomic_load(&pool->first_timer_us) < first)
             ;
         else if (first == UINT64_MAX)
             limit = NULL;
@@ -216,6 +224,7 @@ static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_ev
         count = epoll_wait(pool->epoll, events, EVENTS_AT_ONCE,
                            !limit ? -1 : (int)(timeout.tv_sec * 1000 + (timeout.tv_nsec + 999999) / 1000000));
     atomic_store(&pool->poll_waiting, false);
+    (void)atomic_load_explicit(&pool->sources_seen, memory_order_acquire);
     return count;
 }
 
@@ -231,7 +240,8 @@ bool muster__pool_poll(struct muster__pool *pool, bool may_wait)
     if (atomic_exchange(&pool->polled, true))
         return false;
     struct epoll_event events[EVENTS_AT_ONCE];
-    run_flushers(pool, muster__now_us());
+    if (atomic_load(&pool->flushers))
+        run_flushers(pool, muster__now_us());
     int count = wait_events(pool, may_wait, events);
     uint64_t now_us = muster__now_us();
     run_timers(pool, now_us);
@@ -243,7 +253,7 @@ bool muster__pool_poll(struct muster__pool *pool, bool may_wait)
             drain_wake(pool);
     }
     run_flushers(pool, now_us);
-    atomic_store(&pool->poll_free_since_us, now_us);
+    atomic_store(&pool->poll_free_since_us, count > 0 ? muster__now_us() : now_us);
     atomic_store(&pool->polled, false);
     return true;
 }

@@ -353,6 +353,53 @@ struct muster__request *muster__slot_take(struct muster__slot *slot, uint32_t in
     return list;
 }
 
+static void prepend_locked(struct muster__slot *slot, struct muster__request *list, size_t count)
+{
+    struct muster__request *last = NULL;
+    for (struct muster__request *at = list; at; at = at->next) {
+        at->previous = last;
+        at->slot = slot;
+        last = at;
+    }
+    last->next = slot->shared.head;
+    *(slot->shared.head ? &slot->shared.head->previous : &slot->shared.tail) = last;
+    slot->shared.head = list;
+    slot->shared.waiting += count;
+}
+
+bool muster__slot_put_back(struct muster__slot *slot, uint32_t incarnation,
+                           struct muster__request *list)
+{
+    uint32_t count = 0;
+    for (struct muster__request *at = list; at; at = at->next)
+        count++;
+    pthread_mutex_lock(&slot->shared.lock);
+    uint64_t word = atomic_load(&slot->word);
+    if (word_state(word) == MUSTER__SLOT_CLOSED || !count) {
+        pthread_mutex_unlock(&slot->shared.lock);
+        return count == 0;
+    }
+    /* While this incarnation counts, so do they, and it can only be vacated, under the lock; else they
+     * are no longer in the word, and the state that counts is the one that the add saw, as in post. */
+    struct muster__slot_consumer *consumer = NULL;
+    enum muster__slot_state state = word_state(word);
+    if (!counts_for(word, incarnation)) {
+        state = word_state(atomic_fetch_add(&slot->word, count));
+        consumer = state == MUSTER__SLOT_RUNNING ? slot->shared.consumer : NULL;
+    }
+    prepend_locked(slot, list, count);
+    if (consumer)
+        consumer->acquire(consumer);
+    pthread_mutex_unlock(&slot->shared.lock);
+    if (consumer) {
+        consumer->wake(consumer);
+        consumer->release(consumer);
+    }
+    if (state == MUSTER__SLOT_VACANT)
+        slot->options.want(slot, slot->options.user_data);
+    return true;
+}
+
 void muster__slot_hold(struct muster__slot *slot, uint32_t incarnation, uint64_t now_us,
                        uint64_t until_us)
 {

@@ -93,6 +93,10 @@ struct muster__slot_sample muster__slot_sample(struct muster__slot *slot);
 /* Takes up to `limit` requests, in order; empty when the slot does not run that incarnation. */
 struct muster__request *muster__slot_take(struct muster__slot *slot, uint32_t incarnation,
                                           size_t limit);
+/* Gives back requests that were taken and not begun, in their order: they wait at the front again, for
+ * the next instance.  False: the slot is closed, and the caller ends them. */
+bool muster__slot_put_back(struct muster__slot *slot, uint32_t incarnation,
+                           struct muster__request *list);
 /* Something else holds this incarnation / no longer does; an old incarnation's does nothing. */
 void muster__slot_hold(struct muster__slot *slot, uint32_t incarnation, uint64_t now_us,
                        uint64_t until_us);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #define SPARES_MAX 64
+/* A spare that was taken is replaced after this time: not in the way of the worker that took it. */
+#define REFILL_AFTER_US 3000
 
 struct spare_vm {
     struct muster__vm *vm;
@@ -17,6 +19,7 @@ struct muster__spare {
     const struct muster__engine *engine;
     const struct muster__realm_host *host;
     unsigned wanted;
+    struct muster__pool_timer refill;
 
     struct {
         pthread_mutex_t lock;
@@ -86,6 +89,12 @@ static bool fill_turn(struct muster__actor *actor)
     return more; /* a VM that cannot be made is no news: the worker that needs one will tell */
 }
 
+static void refill_fire(struct muster__pool_timer *timer, uint64_t now_us)
+{
+    (void)now_us;
+    muster__spare_fill(MUSTER_CONTAINER_OF(timer, struct muster__spare, refill));
+}
+
 struct muster__spare *muster__spare_new(struct muster__pool *pool, const struct muster__engine *engine,
                                         const struct muster__realm_host *host, unsigned count)
 {
@@ -96,6 +105,7 @@ struct muster__spare *muster__spare_new(struct muster__pool *pool, const struct 
     spare->pool = pool;
     spare->engine = engine;
     spare->host = host;
+    spare->refill.fire = refill_fire;
     spare->wanted = count < SPARES_MAX ? count : SPARES_MAX;
     pthread_mutex_init(&spare->shared.lock, NULL);
     return spare;
@@ -125,6 +135,9 @@ bool muster__spare_take(struct muster__spare *spare, const struct muster__engine
         *ret_realm = made->realm;
     }
     pthread_mutex_unlock(&spare->shared.lock);
+    if (found && muster__pool_timer_set(spare->pool, &spare->refill,
+                                        muster__now_us() + REFILL_AFTER_US) != MUSTER_OK)
+        muster__spare_fill(spare);
     return found;
 }
 
@@ -135,6 +148,7 @@ void muster__spare_stop(struct muster__spare *spare, void (*stopped)(void *user_
     spare->shared.stopped = stopped;
     spare->shared.user_data = user_data;
     pthread_mutex_unlock(&spare->shared.lock);
+    (void)muster__pool_timer_cancel(spare->pool, &spare->refill);
     muster__pool_schedule(spare->pool, &spare->actor);
 }
 

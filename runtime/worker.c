@@ -16,6 +16,7 @@
 #define WEDGED_DEFAULT_US 2000000
 /* The engine stops a turn at its limit by itself; the monitor only helps when that failed. */
 #define LIMIT_SLACK_US 200000
+#define MEMORY_PERIOD_US 10000
 
 static enum worker_phase phase_of(struct muster__worker *worker)
 {
@@ -52,24 +53,43 @@ static void append_locked(struct worker_list *list, struct muster__request *requ
     list->tail = request;
 }
 
-void muster__worker_add_in_flight(struct muster__worker *worker, struct muster__request *request)
+static void add_in_flight_locked(struct muster__worker *worker, struct muster__request *request)
 {
-    pthread_mutex_lock(&worker->shared.lock);
     append_locked(&worker->shared.in_flight, request);
     worker->shared.in_flight_count++;
+}
+
+static void add_in_flight(struct muster__worker *worker, struct muster__request *request)
+{
+    pthread_mutex_lock(&worker->shared.lock);
+    add_in_flight_locked(worker, request);
     pthread_mutex_unlock(&worker->shared.lock);
 }
 
-/* Settles all that is in flight, from any thread.  They stay in the list until they have ended. */
-static void settle_in_flight(struct muster__worker *worker, enum muster_status status,
-                             const struct muster_error *error)
+/* The first of a list is in flight from now on; NULL: the list is empty. */
+static struct muster__request *begin_next(struct muster__worker *worker, struct worker_list *list)
+{
+    pthread_mutex_lock(&worker->shared.lock);
+    struct muster__request *request = list->head;
+    if (request) {
+        list->head = request->next;
+        if (!list->head)
+            list->tail = NULL;
+        add_in_flight_locked(worker, request);
+    }
+    pthread_mutex_unlock(&worker->shared.lock);
+    return request;
+}
+
+/* Settles all of a list, from any thread.  They stay in it until they have ended. */
+static void settle_list(struct muster__worker *worker, struct worker_list *list,
+                        enum muster_status status, const struct muster_error *error)
 {
     struct muster__request *some[WORKER_BATCH];
     for (;;) {
         size_t count = 0;
         pthread_mutex_lock(&worker->shared.lock);
-        for (struct muster__request *at = worker->shared.in_flight.head;
-             at && count < WORKER_BATCH; at = at->next)
+        for (struct muster__request *at = list->head; at && count < WORKER_BATCH; at = at->next)
             if (!muster__request_is_settled(at)) {
                 muster__request_acquire(at);
                 some[count++] = at;
@@ -117,25 +137,52 @@ static void publish_vm(struct muster__worker *worker, struct muster__vm *vm)
     pthread_mutex_unlock(&worker->shared.lock);
 }
 
+/* One that failed is not kept: its author may mend it. */
+static void store_script(struct muster__worker *worker)
+{
+    _Atomic(struct muster__script *) *stored = worker->options.stored;
+    struct muster__script *none = NULL;
+    if (!stored || atomic_load(stored))
+        return;
+    muster__script_acquire(worker->own.script); /* the store's */
+    if (!atomic_compare_exchange_strong(stored, &none, worker->own.script))
+        muster__script_destroy(worker->own.script);
+}
+
 static void evaluated(struct muster__worker *worker, enum muster_status status,
                       const struct muster_error *error)
 {
     if (worker->own.evaluated)
         return;
     worker->own.evaluated = true;
-    if (status == MUSTER_OK)
+    if (status == MUSTER_OK) {
+        store_script(worker);
         set_phase(worker, WORKER_RUNNING);
-    else
+    } else {
         worker->own.fatal = status;
+    }
     worker->options.listener->started(worker->options.user_data, status, error);
+}
+
+/* A version runs what was stored when it was first loaded (Service Workers, "Run Service Worker"). */
+static enum muster_status load_script(struct muster__worker *worker, struct muster_error *error)
+{
+    _Atomic(struct muster__script *) *stored = worker->options.stored;
+    struct muster__script *script = stored ? atomic_load(stored) : NULL;
+    if (script) {
+        muster__script_acquire(script);
+        worker->own.script = script;
+        return MUSTER_OK;
+    }
+    return muster__loader_load(worker->options.loader, worker->options.script_url, NULL,
+                               &worker->own.script, error);
 }
 
 static void start(struct muster__worker *worker)
 {
     struct muster_error error = {0};
     struct muster__worker_options *options = &worker->options;
-    enum muster_status status =
-        muster__loader_load(options->loader, options->script_url, NULL, &worker->own.script, &error);
+    enum muster_status status = load_script(worker, &error);
     if (status == MUSTER_OK)
         status = open_engine(worker);
     if (status == MUSTER_OK) {
@@ -164,6 +211,10 @@ static void start(struct muster__worker *worker)
 
 static void cut_short(struct muster__worker *worker, enum muster_status status)
 {
+    /* The engine knows only that it was interrupted. */
+    if (status == MUSTER_TERMINATED && atomic_load(&worker->over_limit) &&
+        !atomic_load(&worker->cancel_asked))
+        status = MUSTER_TURN_LIMIT;
     if (status != MUSTER_OK && worker->own.fatal == MUSTER_OK)
         worker->own.fatal = status;
 }
@@ -240,7 +291,6 @@ static void run_ended_calls(struct muster__worker *worker)
 
 static void deliver(struct muster__worker *worker, struct muster__request *request)
 {
-    muster__worker_add_in_flight(worker, request);
     if (muster__request_is_settled(request)) { /* canceled, or timed out, while it waited */
         muster__worker_realm_host.ended(worker, request);
         return;
@@ -249,33 +299,12 @@ static void deliver(struct muster__worker *worker, struct muster__request *reque
     cut_short(worker, worker->options.engine->deliver(worker->own.realm, request));
 }
 
-static void end_undelivered(struct muster__worker *worker, struct muster__request *request)
+/* What is left when the turn is cut short stays in the list, for finish(). */
+static void deliver_list(struct muster__worker *worker, struct worker_list *list)
 {
-    muster__worker_add_in_flight(worker, request);
-    (void)muster__request_fail(request, MUSTER_TERMINATED, NULL);
-    muster__worker_realm_host.ended(worker, request);
-}
-
-static void deliver_list(struct muster__worker *worker, struct muster__request *list)
-{
-    while (list) {
-        struct muster__request *request = list;
-        list = request->next;
-        request->next = request->previous = NULL;
-        if (may_run(worker))
-            deliver(worker, request);
-        else
-            end_undelivered(worker, request);
-    }
-}
-
-static void run_control(struct muster__worker *worker)
-{
-    pthread_mutex_lock(&worker->shared.lock);
-    struct muster__request *list = worker->shared.control.head;
-    worker->shared.control = (struct worker_list){NULL, NULL};
-    pthread_mutex_unlock(&worker->shared.lock);
-    deliver_list(worker, list);
+    struct muster__request *request;
+    while (may_run(worker) && (request = begin_next(worker, list)))
+        deliver(worker, request);
 }
 
 static bool is_in_flight(struct muster__worker *worker, const struct muster__request *request)
@@ -303,18 +332,33 @@ static void run_cancels(struct muster__worker *worker)
     }
 }
 
+/* Into a list of the worker's, so that they can be settled from outside when the first of them never
+ * gives the thread back.  The number. */
+static size_t take_requests(struct muster__worker *worker)
+{
+    struct muster__request *list =
+        muster__slot_take(worker->options.slot, worker->options.incarnation, WORKER_BATCH);
+    size_t count = 0;
+    pthread_mutex_lock(&worker->shared.lock);
+    while (list) {
+        struct muster__request *request = list;
+        list = request->next;
+        append_locked(&worker->shared.taken, request);
+        count++;
+    }
+    pthread_mutex_unlock(&worker->shared.lock);
+    return count;
+}
+
 /* True: there may be more. */
 static bool run_requests(struct muster__worker *worker)
 {
     if (!worker->options.slot || !atomic_load(&worker->opened) ||
         phase_of(worker) != WORKER_RUNNING || !may_run(worker))
         return false;
-    struct muster__request *list =
-        muster__slot_take(worker->options.slot, worker->options.incarnation, WORKER_BATCH);
-    size_t count = 0;
-    for (struct muster__request *at = list; at; at = at->next)
-        count++;
-    deliver_list(worker, list);
+    size_t count = take_requests(worker);
+    if (count)
+        deliver_list(worker, &worker->shared.taken);
     return count == WORKER_BATCH;
 }
 
@@ -342,21 +386,59 @@ static void arm_timer(struct muster__worker *worker)
 
 /* ---- death ---- */
 
+static void end_undelivered(struct muster__worker *worker, struct muster__request *request)
+{
+    request->next = request->previous = NULL;
+    (void)muster__request_fail(request, MUSTER_TERMINATED, NULL);
+    add_in_flight(worker, request);
+    muster__worker_realm_host.ended(worker, request);
+}
+
+static struct muster__request *take_list(struct muster__worker *worker, struct worker_list *list)
+{
+    pthread_mutex_lock(&worker->shared.lock);
+    struct muster__request *head = list->head;
+    *list = (struct worker_list){NULL, NULL};
+    pthread_mutex_unlock(&worker->shared.lock);
+    return head;
+}
+
+static void end_undelivered_list(struct muster__worker *worker, struct muster__request *list)
+{
+    while (list) {
+        struct muster__request *request = list;
+        list = request->next;
+        end_undelivered(worker, request);
+    }
+}
+
+/* What was taken from the slot and never began is not lost with this worker: the next one serves it. */
+static void give_back_taken(struct muster__worker *worker)
+{
+    struct muster__request *list = take_list(worker, &worker->shared.taken);
+    struct worker_list back = {NULL, NULL};
+    while (list) {
+        struct muster__request *request = list;
+        list = request->next;
+        if (muster__request_is_settled(request))
+            end_undelivered(worker, request);
+        else
+            append_locked(&back, request); /* a list of our own: no lock */
+    }
+    if (back.head &&
+        !muster__slot_put_back(worker->options.slot, worker->options.incarnation, back.head))
+        end_undelivered_list(worker, back.head);
+}
+
 static void take_inbox_apart(struct muster__worker *worker)
 {
     pthread_mutex_lock(&worker->shared.lock);
     worker->shared.closed = true;
     worker->shared.notes = NULL;
     worker->shared.notes_end = &worker->shared.notes;
-    struct muster__request *control = worker->shared.control.head;
-    worker->shared.control = (struct worker_list){NULL, NULL};
     pthread_mutex_unlock(&worker->shared.lock);
-    while (control) {
-        struct muster__request *request = control;
-        control = request->next;
-        request->next = request->previous = NULL;
-        end_undelivered(worker, request);
-    }
+    end_undelivered_list(worker, take_list(worker, &worker->shared.control));
+    give_back_taken(worker);
     run_cancels(worker);
 }
 
@@ -402,7 +484,8 @@ static void finish(struct muster__worker *worker)
     if (status != MUSTER_OK)
         muster_error_set(&error, status, "%s: %s", worker->options.name,
                          muster_status_sentence(status));
-    settle_in_flight(worker, status == MUSTER_OK ? MUSTER_TERMINATED : status, &error);
+    settle_list(worker, &worker->shared.in_flight, status == MUSTER_OK ? MUSTER_TERMINATED : status,
+                &error);
     orphan_calls(worker);
     take_inbox_apart(worker);
     destroy_ended_calls(worker);
@@ -414,10 +497,11 @@ static void finish(struct muster__worker *worker)
         worker->options.engine->vm_destroy(worker->own.vm);
     worker->own.realm = NULL;
     worker->own.vm = NULL;
+    atomic_store(&worker->memory, 0);
     (void)muster__pool_timer_cancel(worker->options.pool, &worker->own.pool_timer);
     set_phase(worker, WORKER_DEAD);
     const struct muster__worker_report report = {
-        .status = status, .error = status == MUSTER_OK ? NULL : &error, .turns = worker->own.turns};
+        .status = status, .error = status == MUSTER_OK ? NULL : &error, .turns = atomic_load(&worker->turns)};
     worker->options.listener->gone(worker->options.user_data, &report);
     muster_error_clean_up(&error);
 }
@@ -446,6 +530,30 @@ static void tell_idle(struct muster__worker *worker)
         worker->options.listener->idle(worker->options.user_data);
 }
 
+/* Most turns find little here: only what is there is locked for. */
+static void run_news(struct muster__worker *worker)
+{
+    unsigned news = atomic_load(&worker->news) ? atomic_exchange(&worker->news, 0) : 0;
+    if (news & WORKER_NEWS_NOTES)
+        run_notes(worker);
+    if (news & WORKER_NEWS_CALLS)
+        run_ended_calls(worker);
+    if (news & WORKER_NEWS_CONTROL)
+        deliver_list(worker, &worker->shared.control);
+    if (news & WORKER_NEWS_CANCELS)
+        run_cancels(worker);
+}
+
+/* The engine keeps the limit by itself; this is for placement and for people. */
+static void sample_memory(struct muster__worker *worker)
+{
+    if (!may_run(worker) || (worker->own.memory_at_us &&
+                             worker->own.now_us - worker->own.memory_at_us < MEMORY_PERIOD_US))
+        return;
+    worker->own.memory_at_us = worker->own.now_us;
+    atomic_store(&worker->memory, worker->options.engine->vm_memory(worker->own.vm));
+}
+
 static bool worker_turn(struct muster__actor *actor)
 {
     struct muster__worker *worker = MUSTER_CONTAINER_OF(actor, struct muster__worker, actor);
@@ -453,7 +561,8 @@ static bool worker_turn(struct muster__actor *actor)
         return false;
     bool more = false;
     worker->own.now_us = muster__now_us();
-    worker->own.turns++;
+    atomic_store_explicit(&worker->turns, atomic_load_explicit(&worker->turns, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     atomic_store(&worker->interrupted, false);
     if (!worker->own.loaded && may_run(worker)) {
         worker->own.loaded = true;
@@ -461,14 +570,12 @@ static bool worker_turn(struct muster__actor *actor)
     }
     if (worker->own.realm) {
         run_timers(worker);
-        run_notes(worker);
-        run_ended_calls(worker);
-        run_control(worker);
-        run_cancels(worker);
+        run_news(worker);
         more = run_requests(worker);
         if (may_run(worker) && worker->options.engine->turn_end)
             cut_short(worker, worker->options.engine->turn_end(worker->own.realm));
         arm_timer(worker);
+        sample_memory(worker);
     }
     if (is_over(worker)) {
         finish(worker);
@@ -487,6 +594,7 @@ static bool worker_watch(struct muster__actor *actor, uint64_t cpu_us, uint64_t 
     bool canceled = atomic_load(&worker->cancel_asked);
     if (!atomic_load(&worker->interrupted) &&
         (canceled || cpu_us > limits->turn_us + LIMIT_SLACK_US)) {
+        atomic_store(&worker->over_limit, !canceled);
         atomic_store(&worker->interrupted, true);
         atomic_store(&worker->interrupted_at_us, wall_us);
         pthread_mutex_lock(&worker->shared.lock);
@@ -516,8 +624,10 @@ void muster__worker_control(struct muster__worker *worker, struct muster__reques
     request->holds_slot = false;
     pthread_mutex_lock(&worker->shared.lock);
     bool closed = worker->shared.closed;
-    if (!closed)
+    if (!closed) {
         append_locked(&worker->shared.control, request);
+        atomic_fetch_or(&worker->news, WORKER_NEWS_CONTROL);
+    }
     pthread_mutex_unlock(&worker->shared.lock);
     if (!closed) {
         muster__worker_wake(worker);
@@ -545,6 +655,7 @@ void muster__worker_cancel_request(struct muster__worker *worker, struct muster_
         if (noted) {
             muster__request_acquire(request);
             worker->shared.cancels[worker->shared.cancel_count++] = request;
+            atomic_fetch_or(&worker->news, WORKER_NEWS_CANCELS);
         }
     }
     pthread_mutex_unlock(&worker->shared.lock);
@@ -563,7 +674,7 @@ void muster__worker_cancel(struct muster__worker *worker)
 {
     atomic_store(&worker->cancel_asked, true);
     set_phase(worker, WORKER_CANCELING);
-    settle_in_flight(worker, MUSTER_TERMINATED, NULL);
+    settle_list(worker, &worker->shared.in_flight, MUSTER_TERMINATED, NULL);
     pthread_mutex_lock(&worker->shared.lock);
     if (worker->shared.interruptible)
         worker->options.engine->vm_interrupt(worker->shared.interruptible);
@@ -576,10 +687,13 @@ void muster__worker_abandon(struct muster__worker *worker)
     struct muster_error error = {0};
     muster_error_set(&error, MUSTER_WEDGED, "%s: %s", worker->options.name,
                      muster_status_sentence(MUSTER_WEDGED));
-    settle_in_flight(worker, MUSTER_WEDGED, &error);
-    muster_error_clean_up(&error);
     set_phase(worker, WORKER_CANCELING);
-    atomic_store(&worker->cancel_asked, true);
+    atomic_store(&worker->cancel_asked, true); /* first: nothing more begins */
+    settle_list(worker, &worker->shared.in_flight, MUSTER_WEDGED, &error);
+    settle_list(worker, &worker->shared.taken, MUSTER_WEDGED, &error);
+    settle_list(worker, &worker->shared.control, MUSTER_WEDGED, &error);
+    settle_list(worker, &worker->shared.in_flight, MUSTER_WEDGED, &error); /* it moved in between */
+    muster_error_clean_up(&error);
     atomic_store(&worker->abandoned, true);
     muster__worker_wake(worker);
 }
@@ -614,6 +728,8 @@ void muster__worker_stats(struct muster__worker *worker, struct muster__worker_s
         .in_flight = worker->shared.in_flight_count,
         .tokens = (uint32_t)worker->shared.token_count,
         .timers = atomic_load(&worker->timer_count),
+        .turns = atomic_load(&worker->turns),
+        .memory = atomic_load(&worker->memory),
     };
     pthread_mutex_unlock(&worker->shared.lock);
 }

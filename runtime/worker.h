@@ -61,6 +61,9 @@ struct muster__worker_options {
     const struct muster__engine *engine;
     struct muster__spare *spare;        /* VMs that wait; may be NULL */
     const struct muster__loader *loader; /* borrowed until gone */
+    /* Where the script is kept once it was loaded, for the instances that follow; borrowed until gone;
+     * may be NULL. */
+    _Atomic(struct muster__script *) *stored;
     enum muster__worker_type type;
     enum muster__trust trust;
     const char *script_url; /* this and the other texts are copied */

@@ -149,6 +149,7 @@ static void call_ended(struct muster_host_call *call, void *user_data)
     if (!closed) {
         call->next = worker->shared.ended_calls;
         worker->shared.ended_calls = call;
+        atomic_fetch_or(&worker->news, WORKER_NEWS_CALLS);
     }
     pthread_mutex_unlock(&worker->shared.lock);
     if (closed)
@@ -203,6 +204,7 @@ static void host_note_post(struct muster__worker *worker, struct muster__note *n
         note->next = NULL;
         *worker->shared.notes_end = note;
         worker->shared.notes_end = &note->next;
+        atomic_fetch_or(&worker->news, WORKER_NEWS_NOTES);
         wake = true;
     }
     pthread_mutex_unlock(&worker->shared.lock);

@@ -28,6 +28,14 @@ struct worker_list {
     struct muster__request *head, *tail;
 };
 
+/* What came into the inbox since the last turn looked. */
+enum worker_news {
+    WORKER_NEWS_NOTES = 1,
+    WORKER_NEWS_CALLS = 2,
+    WORKER_NEWS_CONTROL = 4,
+    WORKER_NEWS_CANCELS = 8,
+};
+
 struct muster__worker {
     struct muster__actor actor;
     struct muster__slot_consumer consumer;
@@ -47,7 +55,7 @@ struct muster__worker {
         bool loaded, evaluated, open_for_requests;
         enum muster_status fatal; /* the turn was cut short: the worker ends with this */
         uint64_t now_us;          /* of this turn */
-        uint64_t turns;
+        uint64_t memory_at_us;    /* when it was last measured */
     } own;
 
     atomic_bool stop_asked, cancel_asked, opened;
@@ -56,11 +64,16 @@ struct muster__worker {
     atomic_bool interrupted;
     _Atomic uint64_t interrupted_at_us; /* wall time of the turn then; the monitor's note */
     atomic_bool wedged_told;
-    atomic_uint timer_count; /* for the statistics */
+    atomic_bool over_limit; /* interrupted because the turn used too much time */
+    atomic_uint news;       /* enum worker_news; set after the thing itself, under the lock */
+    atomic_uint timer_count; /* this and those below: for the statistics */
+    _Atomic uint64_t turns;
+    atomic_size_t memory;
 
     struct { /* innermost lock: nothing is called under it but interrupt */
         pthread_mutex_t lock;
         struct worker_list control;        /* requests that do not come through the slot */
+        struct worker_list taken; /* from the slot, in this turn, and not begun yet */
         struct worker_list in_flight;
         struct muster__request **cancels;
         size_t cancel_count, cancel_capacity;
@@ -76,7 +89,6 @@ struct muster__worker {
 
 /* worker.c */
 void muster__worker_wake(struct muster__worker *worker);
-void muster__worker_add_in_flight(struct muster__worker *worker, struct muster__request *request);
 void muster__worker_forget_open_call(struct muster__worker *worker, const struct muster_host_call *call);
 
 /* worker_host.c */
