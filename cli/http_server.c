@@ -86,6 +86,20 @@ static void push_ready(struct muster__http_server *server, struct muster__http_e
     muster__pool_flush(server->pool, &server->flusher);
 }
 
+/* "Name: message", where, and the stack below.  Most stacks tell where, but not that of a script that does
+ * not parse. */
+static char *text_of(const struct muster_error *error)
+{
+    const char *stack = error->stack ? error->stack : "";
+    char *place = error->file && !strstr(stack, error->file)
+                      ? muster__format(" (%s:%d)", error->file, error->line)
+                      : NULL;
+    char *text = muster__format("%s%s%s%s%s%s", error->name ? error->name : "", error->name ? ": " : "",
+                                error->message, place ? place : "", *stack ? "\n" : "", stack);
+    free(place);
+    return text;
+}
+
 static void answer_failure(struct muster__http_server *server, struct muster__http_exchange *exchange,
                            const struct muster__outcome *outcome)
 {
@@ -95,9 +109,7 @@ static void answer_failure(struct muster__http_server *server, struct muster__ht
     if (server->options.dev && !(error && error->message))
         detail = muster_status_sentence(outcome->status);
     else if (server->options.dev)
-        detail = text = muster__format("%s%s%s\n%s", error->name ? error->name : "",
-                                       error->name ? ": " : "", error->message,
-                                       error->stack ? error->stack : "");
+        detail = text = text_of(error);
     int status = muster__http_status_of(outcome->status);
     muster__http_exchange_answer_status(exchange, status, detail, status == 503 ? 1 : 0, date_now());
     free(text);

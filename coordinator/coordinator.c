@@ -211,16 +211,30 @@ static void take_told_error(struct muster__instance *instance, enum muster_statu
     instance->told_error = (struct muster_error){0};
 }
 
+/* "what: file:3:7: Name: message", and the stack below; `error` may be empty, or NULL. */
+static void log_error(struct muster__instance *instance, const char *what, enum muster_status status,
+                      const struct muster_error *error)
+{
+    static const struct muster_error nothing;
+    char place[32] = "";
+    if (!error)
+        error = &nothing;
+    if (error->file)
+        snprintf(place, sizeof(place), error->column > 0 ? ":%d:%d: " : error->line > 0 ? ":%d: " : ": ",
+                 error->line, error->column);
+    muster__log(instance->muster, MUSTER_LOG_ERROR, instance->version->scope, "%s%s%s%s%s%s%s%s", what,
+                error->file ? error->file : "", place, error->name ? error->name : "",
+                error->name ? ": " : "", error->message ? error->message : muster_status_sentence(status),
+                error->stack && *error->stack ? "\n" : "", error->stack ? error->stack : "");
+}
+
 static void run_started(struct muster__message *message, struct muster *muster)
 {
     struct muster__instance *instance = MUSTER_CONTAINER_OF(message, struct muster__instance, started);
     take_told_error(instance, instance->started_status);
     if (instance->started_status != MUSTER_OK) {
         atomic_fetch_add(&muster->counters.start_failures, 1);
-        const struct muster_error *error = &instance->started_error;
-        muster__log(muster, MUSTER_LOG_ERROR, instance->version->scope, "%s%s%s%s",
-                    error->file ? error->file : "", error->line ? ": " : error->file ? ": " : "",
-                    error->name ? error->name : "", error->message ? error->message : "");
+        log_error(instance, "", instance->started_status, &instance->started_error);
     }
     feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_STARTED,
                                               .instance = instance->id,
@@ -241,13 +255,7 @@ static void on_console(void *user_data, enum muster_log_level level, const char 
 
 static void on_report(void *user_data, const struct muster_error *error)
 {
-    struct muster__instance *instance = user_data;
-    const char *detail = error->stack && *error->stack ? error->stack : "";
-    muster__log(instance->muster, MUSTER_LOG_ERROR, instance->version->scope, "%s:%d:%d: %s%s%s%s%s",
-                error->file ? error->file : "?", error->line, error->column,
-                error->name ? error->name : "", error->name ? ": " : "",
-                error->message ? error->message : muster_status_sentence(error->status),
-                *detail ? "\n" : "", detail);
+    log_error(user_data, "", error->status, error);
 }
 
 static void on_skip_waiting(void *user_data)
@@ -348,10 +356,8 @@ static void lifecycle_settled(struct muster__request *request, const struct must
     if (lifecycle->status != MUSTER_OK && lifecycle == &instance->install && outcome->error)
         muster_error_copy(&instance->told_error, outcome->error);
     if (lifecycle->status != MUSTER_OK)
-        muster__log(instance->muster, MUSTER_LOG_ERROR, instance->version->scope, "%s failed: %s",
-                    request->name,
-                    outcome->error && outcome->error->message ? outcome->error->message
-                                                              : muster_status_sentence(outcome->status));
+        log_error(instance, lifecycle == &instance->install ? "install failed: " : "activate failed: ",
+                  outcome->status, outcome->error);
     post_from_instance(instance, &lifecycle->ended);
 }
 
@@ -589,8 +595,11 @@ static const struct muster_error *start_error(struct muster *muster, uint32_t ve
 static void do_fail_queued(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__version *version = find_version(muster, action->version);
+    /* It was the install event's promise that was rejected, not one of theirs. */
+    enum muster_status status =
+        action->status == MUSTER_REJECTED ? MUSTER_SCRIPT_ERROR : action->status;
     if (version)
-        fail_list(version, muster__slot_empty(version->slot), action->status,
+        fail_list(version, muster__slot_empty(version->slot), status,
                   start_error(muster, version->id, action->status));
 }
 

@@ -591,12 +591,15 @@ static JSStringRef property_name(enum muster__js_name name)
     return shared_string(&names[name], property_names[name]);
 }
 
-/* A spare realm has time: what any first event would load is loaded now. */
+/* A spare realm has time: what any first event would load and compile is loaded and compiled now. */
 static bool load_ahead(struct muster__realm *realm)
 {
     JSValueRef exception = NULL;
-    muster__js_define_all_globals(realm);
-    return entry_of(realm, JS_ENTRY_EVENT, &exception) && entry_of(realm, JS_ENTRY_FETCH, &exception);
+    JSValueRef rehearse = muster__js_export(realm, "core_fetch", "rehearse", &exception);
+    if (exception || !JSValueIsObject(realm->context, rehearse))
+        return false;
+    (void)JSObjectCallAsFunction(realm->context, (JSObjectRef)rehearse, NULL, 0, NULL, &exception);
+    return !exception;
 }
 
 static bool set_up(struct muster__realm *realm)

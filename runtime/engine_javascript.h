@@ -155,7 +155,6 @@ JSValueRef muster__js_export(struct muster__realm *realm, const char *chunk, con
 void muster__js_define_globals_of_chunk(struct muster__realm *realm, unsigned index, const char *name,
                                         const char *text);
 void muster__js_define_globals_of_script(struct muster__realm *realm, const char *text, size_t length);
-void muster__js_define_all_globals(struct muster__realm *realm);
 
 /* ---- engine_javascript_text.c ---- */
 

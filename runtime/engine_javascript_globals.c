@@ -5,8 +5,7 @@
  * a script runs its text is searched for their names, and what it cannot name is not defined.  A script
  * that could reach a global by a computed name gets all of them: one that says eval, Function, with or
  * importScripts, reads `.constructor`, writes an escape, or has the global object in its hands other than
- * before a dot (`self.x` names x; `self[x]` or `f(globalThis)` do not).
- * Spare realms get all in advance.  Thread: the VM's. */
+ * before a dot (`self.x` names x; `self[x]` or `f(globalThis)` do not).  Thread: the VM's. */
 #include "runtime/engine_javascript.h"
 
 #include <string.h>
@@ -246,19 +245,12 @@ static void define_mask(struct muster__realm *realm, const uint64_t mask[2])
     }
 }
 
-void muster__js_define_all_globals(struct muster__realm *realm)
-{
-    const uint64_t all[2] = {UINT64_MAX, UINT64_MAX};
-    define_mask(realm, all);
-}
-
 void muster__js_define_globals_of_script(struct muster__realm *realm, const char *text, size_t length)
 {
     uint64_t mask[2] = {0, 0};
     if (!find_names(mask, text, length))
-        muster__js_define_all_globals(realm);
-    else
-        define_mask(realm, mask);
+        mask[0] = mask[1] = UINT64_MAX;
+    define_mask(realm, mask);
 }
 
 /* Chunks read globals by their names; they are searched once for the process.  The top bit of the second

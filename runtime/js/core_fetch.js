@@ -3,7 +3,7 @@
 export default function (native) {
     const { requestHead, respond } = native;
     const { createRequest, isResponse, readResponse } = native.chunk('fetch');
-    const { STATE, ExtendableEvent, events, listeners, more, extend, settle, run, tick, turn } =
+    const { STATE, ExtendableEvent, events, listeners, more, extend, settle, run, event, tick, turn } =
         native.chunk('core');
     const global = globalThis;
     const CANCELABLE = 2, CANCELED = 8, STOPPED = 16, STOPPED_NOW = 32, TRUSTED = 128;
@@ -86,7 +86,7 @@ export default function (native) {
     }
     function release(state) { if (settle(state) !== 0) native.release(state.id); }
 
-    return {
+    const entries = {
         FetchEvent,
         fetch(id) {
             const now = tick(), list = listeners.fetch;
@@ -108,5 +108,19 @@ export default function (native) {
             const request = events[id]?.[STATE].request;
             if (request) more().abort(request);
         },
+        // For spare realms: what the first event runs is compiled now.  No request has that number.
+        rehearse() {
+            const { Response } = native.chunk('fetch');
+            listeners.message = [{ callback: (e) => e.waitUntil(0), plain: true, capture: false, removed: false }];
+            listeners.fetch = [{
+                callback: (e) => e.respondWith((async () => new Response('', { headers: { a: 'b' } }))()),
+                plain: true, capture: false, removed: false,
+            }];
+            event(-1, 3, 'message', null);
+            entries.fetch(-1);
+            delete listeners.message;
+            delete listeners.fetch;
+        },
     };
+    return entries;
 }
