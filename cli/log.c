@@ -126,7 +126,7 @@ static void write_message(struct muster__log *log, enum muster_log_level level, 
 void muster__log_write(enum muster_log_level level, const char *subject, const char *text, void *user_data)
 {
     struct muster__log *log = user_data;
-    if (!atomic_load(&log->is_quiet))
+    if (level > MUSTER_LOG_WARNING || !atomic_load(&log->is_quiet))
         write_message(log, level, subject, (struct muster_bytes){text, strlen(text)});
 }
 

@@ -17,7 +17,7 @@ struct muster__log {
     int fd;                      /* standard error; borrowed */
     bool colours;                /* it is a terminal, and NO_COLOR is not set */
     bool is_ready;
-    atomic_bool is_quiet; /* muster__log_write() is silent: a start that fails is told in one sentence by who asked */
+    atomic_bool is_quiet; /* muster__log_write() drops errors and warnings: a start that fails is told in one sentence by who asked */
     pthread_mutex_t lock; /* one message at a time, also when a write comes back short */
 };
 

@@ -17,7 +17,7 @@
 const char muster__serve_usage[] =
     "muster serve [--listen ADDR:PORT|unix:PATH] [--state DIR] [--threads N] [--placement NAME]\n"
     "             [--idle-timeout TIME] [--grace-timeout TIME] [--event-timeout TIME] [--body-limit BYTES]\n"
-    "             [--spare N] [--dev] [--verbose] APP";
+    "             [--spare N] [--dev] [--verbose] [--log-decisions] APP";
 
 /* Registered one by one up to here, so that a script that fails is told before the port is served; above, each is
  * installed by its first request. */

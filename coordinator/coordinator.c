@@ -444,7 +444,7 @@ static void do_place(struct muster *muster, const struct muster__core_action *ac
             .size = sizeof(request),
             .id = action->instance,
             .key = hash_text(instance->version->scope),
-            .requester = 0,
+            .requester = muster->local_host,
         };
         event.status =
             muster__service_place(muster->service, &request, muster__now_us(), &event.host);

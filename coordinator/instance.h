@@ -91,6 +91,7 @@ struct muster {
     struct muster__pool *pool;
     struct muster__spare *spare;
     struct muster__service *service;   /* coordinator */
+    uint32_t local_host; /* of this process, where HTTP is accepted and the embedder calls */
     struct muster__core *core;         /* coordinator */
     struct muster__scope_map *scopes;  /* written by the coordinator, read by any thread */
     atomic_uint_fast64_t next_request;

@@ -301,8 +301,11 @@ static enum muster_status start_service(struct muster *muster, struct muster_err
     const struct muster__host_threads_options threads = {.pool = muster->pool, .spare = muster->spare};
     if (status == MUSTER_OK)
         status = muster__host_threads_new(&threads, &host);
+    struct muster__host *local = host;
     if (status == MUSTER_OK)
         status = muster__service_add_host(muster->service, &host);
+    if (status == MUSTER_OK)
+        muster->local_host = local->view.id;
     return status;
 }
 
