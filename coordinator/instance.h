@@ -2,6 +2,7 @@
  * uses beyond the public calls.  Internal.
  *
  *   muster.c       life of the instance, registrations
+ *   version.c      one version of a registration; what all of these use
  *   dispatch.c     events, calls: the way of a request from any thread into a slot
  *   handle.c       requests of the embedder's, their results, the completion queue
  *   coordinator.c  the thread: inbox, the core, and what the core's actions do
@@ -48,6 +49,10 @@ struct muster__version {
     uint64_t starts;              /* coordinator */
 };
 
+/* UNSUPPORTED fills `error`.  One reference. */
+MUSTER_MUST_CHECK enum muster_status
+muster__version_new(struct muster *muster, const struct muster_registration_options *options,
+                    struct muster__version **ret_version, struct muster_error *error);
 struct muster__version *muster__version_acquire(struct muster__version *version);
 void muster__version_release(struct muster__version *version);
 
@@ -149,6 +154,12 @@ struct muster {
 uint64_t muster__us_of_ms(uint64_t ms);
 /* A time so far from now. */
 uint64_t muster__deadline_us(uint64_t now_us, uint64_t ms);
+/* A zero in an option means the default. */
+static inline uint64_t muster__or_default(uint64_t value, uint64_t instead)
+{
+    return value ? value : instead;
+}
+
 /* FORKED in a child of the process that made it. */
 enum muster_status muster__check_usable(const struct muster *muster);
 void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,

@@ -5,69 +5,12 @@
 #include "runtime/engine_table.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-
-/* ---- small things every file uses ---- */
-
-enum muster_status muster__check_usable(const struct muster *muster)
-{
-    if (!muster)
-        return MUSTER_INVALID_ARGUMENT;
-    return muster->process == getpid() ? MUSTER_OK : MUSTER_FORKED;
-}
-
-#define FOREVER_US (UINT64_MAX / 4)
-
-uint64_t muster__us_of_ms(uint64_t ms)
-{
-    return ms < FOREVER_US / 1000 ? ms * 1000 : FOREVER_US;
-}
-
-uint64_t muster__deadline_us(uint64_t now_us, uint64_t ms)
-{
-    return now_us + muster__us_of_ms(ms);
-}
-
-void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,
-                 const char *format, ...)
-{
-    char text[4096];
-    va_list arguments;
-    if (!muster->options.log)
-        return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    muster->options.log(level, subject, text, muster->options.user_data);
-}
-
-/* ---- versions ---- */
-
-struct muster__version *muster__version_acquire(struct muster__version *version)
-{
-    atomic_fetch_add_explicit(&version->references, 1, memory_order_relaxed);
-    return version;
-}
-
-void muster__version_release(struct muster__version *version)
-{
-    if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
-        return;
-    muster__slot_release(version->slot);
-    muster__script_destroy(atomic_load(&version->stored));
-    muster_bindings_release(version->bindings);
-    free(version->scope);
-    free(version->script);
-    free(version->identity);
-    free(version->root);
-    free(version);
-}
 
 static void version_retain_value(void *value)
 {
@@ -77,101 +20,6 @@ static void version_retain_value(void *value)
 static void version_release_value(void *value)
 {
     muster__version_release(value);
-}
-
-/* The native engine's worker is given, not loaded. */
-static enum muster_status load_native(const char *url, const char *importer,
-                                      struct muster_loaded *ret_loaded, struct muster_error *error,
-                                      void *user_data)
-{
-    (void)url;
-    (void)importer;
-    (void)error;
-    ret_loaded->native = user_data;
-    return MUSTER_OK;
-}
-
-static char *folder_of(const char *script)
-{
-    const char *slash = strrchr(script, '/');
-    return slash ? muster__strndup(script, slash == script ? 1 : (size_t)(slash - script))
-                 : muster__strdup(".");
-}
-
-static const struct muster__engine *choose_engine(const struct muster_registration_options *options,
-                                                  struct muster_error *error)
-{
-    if (options->native)
-        return &muster__engine_native;
-    if (options->engine)
-        return muster__engine_find(options->engine, error);
-    return muster__engine_find(muster__engine_for_script(options->script), error);
-}
-
-static uint64_t or_default(uint64_t value, uint64_t instead)
-{
-    return value ? value : instead;
-}
-
-static void fill_version(struct muster *muster, struct muster__version *version,
-                         const struct muster_registration_options *options)
-{
-    const struct muster_options *defaults = &muster->options;
-    version->muster = muster;
-    version->id = atomic_fetch_add(&muster->next_version, 1) + 1;
-    version->lazy = options->lazy;
-    version->trust =
-        options->trust == MUSTER_TRUST_FULL ? MUSTER__TRUST_FULL : MUSTER__TRUST_SCRIPT;
-    version->limits.turn_us = muster__us_of_ms(or_default(options->turn_limit_ms, defaults->turn_limit_ms));
-    version->limits.memory = or_default(options->memory_limit, defaults->memory_limit);
-    version->want.run = muster__coordinator_run_want;
-    version->bindings = options->bindings ? options->bindings : defaults->bindings;
-    if (version->bindings)
-        muster_bindings_acquire(version->bindings);
-    version->loader.module = options->module;
-    if (options->native) {
-        version->loader.load = load_native;
-        version->loader.user_data = (void *)(uintptr_t)options->native;
-    } else {
-        version->loader.load = options->load ? options->load : defaults->load;
-        version->loader.user_data = options->load ? options->load_user_data : defaults->load_user_data;
-    }
-}
-
-static enum muster_status new_version(struct muster *muster,
-                                      const struct muster_registration_options *options,
-                                      struct muster__version **ret_version, struct muster_error *error)
-{
-    const char *script = options->native ? (options->script ? options->script : "native") : options->script;
-    const struct muster__engine *engine = choose_engine(options, error);
-    if (!engine)
-        return MUSTER_UNSUPPORTED;
-    struct muster__version *version = calloc(1, sizeof(*version));
-    if (!version)
-        return MUSTER_NO_MEMORY;
-    atomic_init(&version->references, 1);
-    fill_version(muster, version, options);
-    version->engine = engine;
-    version->scope = muster__strdup(options->scope);
-    version->script = muster__strdup(script);
-    version->root = options->root ? muster__strdup(options->root) : folder_of(script);
-    version->identity = muster__format("%s %s %d %p", engine->name, script, options->module,
-                                       (const void *)options->native);
-    version->loader.root = version->root;
-    const struct muster__slot_options slot = {
-        .queue_limit = or_default(options->queue_limit, muster->options.queue_limit),
-        .idle_us = muster__us_of_ms(or_default(options->idle_ms, muster->options.idle_ms)),
-        .want = muster__coordinator_want,
-        .user_data = version,
-        .version = version->id,
-    };
-    version->slot = muster__slot_new(&slot);
-    if (!version->scope || !version->script || !version->identity || !version->root || !version->slot) {
-        muster__version_release(version);
-        return MUSTER_NO_MEMORY;
-    }
-    *ret_version = version;
-    return MUSTER_OK;
 }
 
 /* ---- jobs ---- */
@@ -231,7 +79,7 @@ enum muster_status muster_register(struct muster *muster,
         return MUSTER_INVALID_ARGUMENT;
     struct muster_error error = {0};
     struct muster__version *version = NULL;
-    status = new_version(muster, &full, &version, &error);
+    status = muster__version_new(muster, &full, &version, &error);
     if (status != MUSTER_OK) {
         if (error.message)
             muster__log(muster, MUSTER_LOG_ERROR, full.scope, "%s", error.message);
@@ -267,15 +115,15 @@ enum muster_status muster_stop(struct muster *muster, const char *scope, muster_
 
 static void set_defaults(struct muster_options *options)
 {
-    options->idle_ms = or_default(options->idle_ms, 30000);
-    options->grace_ms = or_default(options->grace_ms, 30000);
-    options->start_timeout_ms = or_default(options->start_timeout_ms, 30000);
-    options->lifecycle_timeout_ms = or_default(options->lifecycle_timeout_ms, 300000);
-    options->stop_timeout_ms = or_default(options->stop_timeout_ms, 5000);
-    options->cancel_timeout_ms = or_default(options->cancel_timeout_ms, 2000);
-    options->event_timeout_ms = or_default(options->event_timeout_ms, 60000);
-    options->turn_limit_ms = or_default(options->turn_limit_ms, 10000);
-    options->queue_limit = or_default(options->queue_limit, 1024);
+    options->idle_ms = muster__or_default(options->idle_ms, 30000);
+    options->grace_ms = muster__or_default(options->grace_ms, 30000);
+    options->start_timeout_ms = muster__or_default(options->start_timeout_ms, 30000);
+    options->lifecycle_timeout_ms = muster__or_default(options->lifecycle_timeout_ms, 300000);
+    options->stop_timeout_ms = muster__or_default(options->stop_timeout_ms, 5000);
+    options->cancel_timeout_ms = muster__or_default(options->cancel_timeout_ms, 2000);
+    options->event_timeout_ms = muster__or_default(options->event_timeout_ms, 60000);
+    options->turn_limit_ms = muster__or_default(options->turn_limit_ms, 10000);
+    options->queue_limit = muster__or_default(options->queue_limit, 1024);
 }
 
 static void log_decision(const char *line, void *user_data)
