@@ -52,6 +52,7 @@ struct muster__http_server {
     _Atomic(struct connection *) woken;
     atomic_bool drain_asked, sweep_due;
     bool draining, accepting; /* owner */
+    uint64_t now_us;          /* owner: of this round */
     bool starved;             /* owner: no descriptor was free, so the listener rests until the sweep */
     bool over;                /* the instance is gone: see destroy */
 
@@ -164,7 +165,7 @@ static void on_request(struct muster__http_exchange *exchange, void *connection_
     struct connection *connection = connection_data;
     struct muster__http_server *server = connection->server;
     struct muster__request *request = &exchange->request;
-    uint64_t now_us = muster__now_us();
+    uint64_t now_us = server->now_us;
     exchange->server_data = server;
     request->received_us = now_us;
     muster__request_acquire(request); /* ours, until the answer is in line */
@@ -312,6 +313,7 @@ static void connection_ready(struct muster__pool_source *source, uint32_t events
     struct connection *connection = MUSTER_CONTAINER_OF(source, struct connection, source);
     if (!connection->http)
         return; /* it died earlier in this round */
+    connection->server->now_us = now_us;
     if (events & (EPOLLHUP | EPOLLERR)) { /* reset, or closed both ways: nobody is there */
         kill_connection(connection);
         return;
@@ -374,6 +376,7 @@ static void listener_ready(struct muster__pool_source *source, uint32_t events, 
     struct muster__http_server *server =
         MUSTER_CONTAINER_OF(source, struct muster__http_server, listener);
     (void)events;
+    server->now_us = now_us;
     for (int i = 0; i < ACCEPTS_AT_ONCE && server->accepting; i++) {
         int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
@@ -507,7 +510,8 @@ static void flush(struct muster__pool_flusher *flusher, uint64_t now_us)
 {
     struct muster__http_server *server =
         MUSTER_CONTAINER_OF(flusher, struct muster__http_server, flusher);
-    if (atomic_exchange(&server->sweep_due, false))
+    server->now_us = now_us;
+    if (atomic_load(&server->sweep_due) && atomic_exchange(&server->sweep_due, false))
         sweep(server, now_us);
     if (atomic_load(&server->drain_asked) && !server->draining)
         begin_drain(server, now_us);

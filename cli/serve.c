@@ -44,13 +44,16 @@ static int complain(const struct muster_error *error, enum muster_status status)
     return MUSTER__EXIT_FAILED;
 }
 
+static const char *engine_of(const struct muster__app_scope *scope)
+{
+    return scope->engine ? scope->engine : muster__engine_for_script(scope->script);
+}
+
 /* A spare VM is of use for JavaScript only, and loads its engine. */
 static bool wants_javascript(const struct muster__app *app)
 {
     for (size_t i = 0; i < app->count; i++) {
-        const struct muster__app_scope *scope = &app->scopes[i];
-        const char *engine = scope->engine ? scope->engine : muster__engine_for_script(scope->script);
-        if (strcmp(engine, "javascript") == 0)
+        if (strcmp(engine_of(&app->scopes[i]), "javascript") == 0)
             return true;
     }
     return false;
@@ -157,6 +160,17 @@ static enum muster_status await_scope(struct serve *serve, const struct muster__
     return status;
 }
 
+/* Refused before anything ran; mostly since its engine is missing, which can say more. */
+static void explain_refusal(const struct muster__app_scope *scope, enum muster_status status,
+                            struct muster_error *error)
+{
+    struct muster_error why = {0};
+    const struct muster__engine *engine = muster__engine_find(engine_of(scope), &why);
+    muster_error_set(error, status, "scope %s: %s", scope->scope,
+                     !engine && why.message ? why.message : muster_status_sentence(status));
+    muster_error_clean_up(&why);
+}
+
 static enum muster_status register_scopes(struct serve *serve, struct muster_error *error)
 {
     enum muster_status status = MUSTER_OK;
@@ -166,8 +180,7 @@ static enum muster_status register_scopes(struct serve *serve, struct muster_err
     for (size_t i = 0; i < serve->app.count && status == MUSTER_OK; i++) {
         status = register_scope(serve, &serve->app.scopes[i], &handles[i]);
         if (status != MUSTER_OK)
-            muster_error_set(error, status, "scope %s: %s", serve->app.scopes[i].scope,
-                             muster_status_sentence(status));
+            explain_refusal(&serve->app.scopes[i], status, error);
     }
     for (size_t i = 0; i < serve->app.count; i++) {
         if (status == MUSTER_OK && handles[i])
@@ -226,7 +239,9 @@ static void serve_until_signal(struct serve *serve)
     sigwait(&serve->signals, &number);
     begin_end(serve, number);
     muster__http_server_drain(serve->server);
-    (void)muster__http_server_wait(serve->server, 5000);
+    /* What runs after that may still finish while the instance closes, which has bounds of its own; both
+     * together stay below the ten seconds that container managers wait. */
+    (void)muster__http_server_wait(serve->server, 3000);
 }
 
 static void clean_up(struct serve *serve)

@@ -8,12 +8,14 @@
  * request (waitUntil, a promise for the response, a streamed body) is counted here, and the sweep at an
  * entry's end ends those that nothing holds.
  *
- * Limits: the engine's watchdog calls back after every 50 ms of CPU time in one entry, where the turn
- * limit, the interrupt flag and the memory are looked at.  The engine starts that clock anew for every
- * microtask: a chain of microtasks that never ends, each of them short, cannot be interrupted on a
- * thread.  Memory is looked at there and at the end of a turn, at most every 50 ms, so that one
- * allocation can pass the limit before it is seen; what is over it after a full collection ends the
- * realm.  Once a limit has struck the VM answers nothing but that. */
+ * Limits: the engine's watchdog calls back after half a second of CPU time in one entry (sooner when the
+ * limit is shorter, twice as often with a memory limit), where the turn limit, the interrupt flag and the
+ * memory are looked at.  More often would be dear: each time, the engine throws away the compiled code
+ * that is running, and the timer also goes off between entries that are short.  The watchdog starts its
+ * clock anew for every microtask: a chain of microtasks that never ends, each of them short, cannot be
+ * interrupted on a thread.  Memory is also looked at when a turn ends, at most every 50 ms, so that what
+ * is allocated in between can pass the limit before it is seen; what is over it after a full collection
+ * ends the realm.  Once a limit has struck the VM answers nothing but that. */
 #include "runtime/engine_javascript.h"
 
 #include <stdlib.h>
@@ -22,7 +24,8 @@
 
 #include "js_chunks.h"
 
-#define WATCHDOG_PERIOD_US 50000u
+#define WATCHDOG_PERIOD_US 500000u
+#define WATCHDOG_PERIOD_WITH_MEMORY_US 250000u
 #define MEMORY_PERIOD_US 50000u
 #define INDEX_BITS 20
 
@@ -85,9 +88,18 @@ static void look_at_memory(struct muster__vm *vm, JSContextRef context)
 
 static bool should_terminate(JSContextRef context, void *user_data);
 
-static void arm(struct muster__vm *vm)
+static void arm(struct muster__vm *vm, uint64_t after_us)
 {
-    JSContextGroupSetExecutionTimeLimit(vm->group, (double)vm->period_us / 1e6, should_terminate, vm);
+    vm->armed_us = after_us;
+    JSContextGroupSetExecutionTimeLimit(vm->group, (double)after_us / 1e6, should_terminate, vm);
+}
+
+/* The engine does not go on by itself; the last stretch to the limit may be shorter. */
+static void arm_again(struct muster__vm *vm, uint64_t used_us)
+{
+    uint64_t limit_us = vm->limits.turn_limit_us;
+    uint64_t left_us = limit_us ? limit_us - used_us : vm->period_us;
+    arm(vm, left_us < vm->period_us ? left_us : vm->period_us);
 }
 
 /* Every period of CPU time inside an entry. */
@@ -96,27 +108,30 @@ static bool should_terminate(JSContextRef context, void *user_data)
     struct muster__vm *vm = user_data;
     uint64_t cpu_us = muster__thread_cpu_us();
     if (vm->ticks++ == 0)
-        vm->entry_cpu_us = cpu_us > vm->period_us ? cpu_us - vm->period_us : 0;
+        vm->entry_cpu_us = cpu_us > vm->armed_us ? cpu_us - vm->armed_us : 0;
+    uint64_t used_us = cpu_us - vm->entry_cpu_us;
     if (vm->cut != MUSTER_OK)
         return true;
     if (atomic_load_explicit(&vm->interrupted, memory_order_relaxed))
         vm->cut = MUSTER_TERMINATED;
-    else if (vm->limits.turn_limit_us && cpu_us - vm->entry_cpu_us >= vm->limits.turn_limit_us)
+    else if (vm->limits.turn_limit_us && used_us >= vm->limits.turn_limit_us)
         vm->cut = MUSTER_TURN_LIMIT;
     else if (vm->limits.memory_limit)
         look_at_memory(vm, context);
-    if (vm->cut != MUSTER_OK)
-        return true;
-    arm(vm); /* the engine does not go on by itself */
-    return false;
+    if (vm->cut == MUSTER_OK)
+        arm_again(vm, used_us);
+    return vm->cut != MUSTER_OK;
 }
 
 static void vm_limit(struct muster__vm *vm, const struct muster__vm_options *options)
 {
     uint64_t limit_us = options->turn_limit_us;
     vm->limits = *options;
-    vm->period_us = limit_us && limit_us < WATCHDOG_PERIOD_US ? limit_us : WATCHDOG_PERIOD_US;
-    arm(vm);
+    vm->period_us =
+        options->memory_limit ? WATCHDOG_PERIOD_WITH_MEMORY_US : WATCHDOG_PERIOD_US;
+    if (limit_us && limit_us < vm->period_us)
+        vm->period_us = limit_us;
+    arm(vm, vm->period_us);
 }
 
 static enum muster_status vm_new(const struct muster__vm_options *options, struct muster__vm **ret_vm)
@@ -267,7 +282,7 @@ static void end(struct muster__realm *realm, struct muster__js_delivery *deliver
 
 void muster__js_sweep(struct muster__realm *realm)
 {
-    while (realm->touched) {
+    while (realm->touched && realm->vm->cut == MUSTER_OK) { /* else the worker settles what is left */
         struct muster__js_delivery *delivery = realm->touched;
         realm->touched = delivery->next;
         delivery->touched = false;
@@ -292,6 +307,8 @@ static enum muster_status begin(struct muster__realm *realm)
     struct muster__vm *vm = realm->vm;
     current = realm;
     vm->ticks = 0;
+    if (vm->armed_us != vm->period_us) /* a long entry came before */
+        arm(vm, vm->period_us);
     if (vm->cut == MUSTER_OK && atomic_load_explicit(&vm->interrupted, memory_order_relaxed))
         vm->cut = MUSTER_TERMINATED;
     return vm->cut;
@@ -344,11 +361,10 @@ static void report(struct muster__realm *realm, JSValueRef thrown)
 
 static enum muster_status finish(struct muster__realm *realm)
 {
-    if (realm->vm->cut != MUSTER_OK)
-        return realm->vm->cut; /* the worker settles what is left */
     muster__js_sweep(realm);
-    tell_evaluated(realm);
-    return MUSTER_OK;
+    if (realm->vm->cut == MUSTER_OK)
+        tell_evaluated(realm);
+    return realm->vm->cut;
 }
 
 enum muster_status muster__js_enter(struct muster__realm *realm, enum muster__js_entry entry,
@@ -445,6 +461,8 @@ static enum muster_status cancel(struct muster__realm *realm, struct muster__req
     if (!delivery)
         return realm->vm->cut;
     muster__js_bodies_cancel(realm, delivery);
+    if (request->kind != MUSTER__REQUEST_FETCH)
+        return realm->vm->cut;
     const JSValueRef id = JSValueMakeNumber(realm->context, id_of(delivery));
     return muster__js_enter(realm, JS_ENTRY_CANCEL, 1, &id, NULL);
 }

@@ -17,7 +17,8 @@ struct muster__vm {
     enum muster_status cut;   /* why an entry was ended, for good; MUSTER_OK: none was */
     unsigned ticks;           /* of the watchdog in this entry */
     uint64_t entry_cpu_us;    /* CPU time at the entry, known from the first tick on */
-    uint64_t period_us;
+    uint64_t period_us;       /* of the watchdog */
+    uint64_t armed_us;        /* what it is set to now: less in a long entry that nears its limit */
     size_t memory;            /* as of memory_at_us */
     uint64_t memory_at_us;
     struct muster__realm *realms; /* any context will do to ask about memory */
@@ -233,8 +234,7 @@ MUSTER__JS_CALLBACK(muster__js_native_request_body);
 MUSTER__JS_CALLBACK(muster__js_native_body_read);
 MUSTER__JS_CALLBACK(muster__js_native_body_cancel);
 /* The client is gone. */
-enum muster_status muster__js_bodies_cancel(struct muster__realm *realm,
-                                            struct muster__js_delivery *delivery);
+void muster__js_bodies_cancel(struct muster__realm *realm, struct muster__js_delivery *delivery);
 /* The delivery ends: both bodies of it as well. */
 void muster__js_bodies_end(struct muster__realm *realm, struct muster__js_delivery *delivery);
 

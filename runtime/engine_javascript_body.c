@@ -543,15 +543,13 @@ MUSTER__JS_CALLBACK(muster__js_native_stream_abort)
 
 /* ---- the end ---- */
 
-enum muster_status muster__js_bodies_cancel(struct muster__realm *realm,
-                                            struct muster__js_delivery *delivery)
+void muster__js_bodies_cancel(struct muster__realm *realm, struct muster__js_delivery *delivery)
 {
     struct muster__js_body_out *out = delivery->out;
     if (out && !out->closed) {
         muster_stream_abort(out->stream, MUSTER_CANCELED, "the client is gone");
         realm->host->note_post(realm->worker, &out->note);
     }
-    return MUSTER_OK;
 }
 
 static void end_in(struct muster__realm *realm, struct muster__js_body_in *in)

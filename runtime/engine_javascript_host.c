@@ -128,7 +128,8 @@ static JSValueRef run(struct muster__realm *realm, JSContextRef context, struct 
     struct muster__js_call *open = calloc(1, sizeof *open);
     if (!call || !open) {
         free(open);
-        muster__host_call_destroy(call);
+        if (call)
+            muster__host_call_destroy(call);
         muster__js_out_of_memory(context, exception);
         return JSValueMakeUndefined(context);
     }

@@ -197,9 +197,10 @@ static size_t encode_leniently(JSStringRef string, char *to)
 static size_t encode(JSStringRef string, char *to, size_t size)
 {
     size_t written = JSStringGetUTF8CString(string, to, size);
-    if (written > 0 && (written > 1 || JSStringGetLength(string) == 0))
-        return written - 1;
-    return JSStringGetLength(string) == 0 ? (to[0] = '\0', (size_t)0) : encode_leniently(string, to);
+    if (written <= 1 && JSStringGetLength(string) > 0)
+        return encode_leniently(string, to);
+    to[written > 0 ? written - 1 : 0] = '\0';
+    return written > 0 ? written - 1 : 0;
 }
 
 char *muster__js_scratch(struct muster__vm *vm, JSStringRef string, size_t *ret_length)

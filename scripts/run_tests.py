@@ -26,7 +26,7 @@ def environment(name):
         os.environ,
         ASAN_OPTIONS="detect_stack_use_after_return=0:handle_segv=0:allow_user_segv_handler=1",
         LSAN_OPTIONS=f"suppressions={suppressions}/leak.txt:print_suppressions=0",
-        TSAN_OPTIONS=f"suppressions={suppressions}/thread.txt:history_size=7:handle_segv=0",
+        TSAN_OPTIONS=f"suppressions={suppressions}/thread.txt:history_size=7:handle_segv=0:report_signal_unsafe=0",
         UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
         # The thread sanitizer holds signals back from a thread that spins in compiled JavaScript, which would
         # never hear that its time is up: there the engine looks for itself.

@@ -549,6 +549,19 @@ START_TEST(a_start_without_end_is_ended)
 }
 END_TEST
 
+START_TEST(a_limit_that_is_no_multiple_of_the_watchdog_is_kept)
+{
+    host.options.turn_limit_us = 700000;
+    start("function spin() { for (let n = 0;;) n++; }");
+    uint64_t before_us = muster__thread_cpu_us();
+    struct fake_request *request = fake_request_new(&host, MUSTER__REQUEST_CALL, "spin", NULL);
+    ck_assert_int_eq(fake_deliver(&host, request), MUSTER_TURN_LIMIT);
+    uint64_t used_us = muster__thread_cpu_us() - before_us;
+    ck_assert_uint_ge(used_us, 650000);
+    ck_assert_uint_le(used_us, 950000);
+}
+END_TEST
+
 START_TEST(garbage_does_not_count_against_the_memory)
 {
     host.options.memory_limit = 16 * 1024 * 1024;
@@ -653,6 +666,7 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, values_of_every_kind_go_out);
     tcase_add_loop_test(tcase, limits_end_what_runs_in_microtasks_and_timers_too, 0, 4);
     tcase_add_test(tcase, a_start_without_end_is_ended);
+    tcase_add_test(tcase, a_limit_that_is_no_multiple_of_the_watchdog_is_kept);
     tcase_add_test(tcase, garbage_does_not_count_against_the_memory);
     tcase_add_test(tcase, a_spare_realm_becomes_any_worker);
     tcase_add_test(tcase, realms_share_a_vm_and_no_globals);
