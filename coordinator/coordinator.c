@@ -615,6 +615,8 @@ static void do_dispose(struct muster *muster, const struct muster__core_action *
 static void do_publish(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__version *version = find_version(muster, action->version);
+    if (*action->scope != '/')
+        atomic_store(&muster->has_url_scopes, true); /* before anybody can find it */
     if (!muster__scope_map_get(muster->scopes, action->scope, strlen(action->scope)))
         atomic_fetch_add(&muster->counters.registrations, 1);
     /* The core has decided; a map that cannot hold it would leave the registration unreachable. */

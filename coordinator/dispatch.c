@@ -22,8 +22,10 @@ struct muster__version *muster__match(struct muster *muster, struct muster_bytes
 {
     if (!url.length)
         return NULL;
-    struct muster__version *version = muster__scope_map_match(muster->scopes, url.data, url.length);
     struct muster_bytes path = path_of(url);
+    bool whole = path.data == url.data || atomic_load(&muster->has_url_scopes);
+    struct muster__version *version =
+        whole ? muster__scope_map_match(muster->scopes, url.data, url.length) : NULL;
     if (!version && path.data != url.data)
         version = muster__scope_map_match(muster->scopes, path.data, path.length);
     return version;

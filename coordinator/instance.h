@@ -99,6 +99,7 @@ struct muster {
     uint32_t local_host; /* of this process, where HTTP is accepted and the embedder calls */
     struct muster__core *core;         /* coordinator */
     struct muster__scope_map *scopes;  /* written by the coordinator, read by any thread */
+    atomic_bool has_url_scopes; /* a scope that is a whole URL was ever published */
     atomic_uint_fast64_t next_request;
     _Atomic uint32_t next_version;
     atomic_uint open_handles; /* not settled yet; MUSTER__CLOSING is set under the inbox's lock */
