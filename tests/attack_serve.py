@@ -398,7 +398,7 @@ def a_script_that_does_not_start_answers_each_request_and_is_tried_again():
 
 @test_in_both
 def a_worker_that_holds_on_is_ended_past_the_grace_time(language):
-    with App(language) as app, Server(app, "--idle-timeout", "10ms", "--grace-timeout", "300ms") as server:
+    with App(language) as app, Server(app, "--idle-timeout", "10ms", "--grace-timeout", "1s") as server:
         equal(server.get("/0/hold"), (200, b"/0/hold"))
         server.line("held tokens past the grace time")
         equal(server.get("/0/count"), (200, b"1"))
@@ -450,7 +450,9 @@ def clients_that_hang_up_anywhere_leave_nothing_behind(language):
         for first in range(0, many, 40):
             all_at_once([lambda n=n: bad_clients(server, n) for n in numbers[first:first + 40]])
         server.until_descriptors(before)
-        equal(server.get("/0/id"), (200, b"/0/id"))
+        end = time.monotonic() + DEADLINE
+        while server.get("/0/id") != (200, b"/0/id"): # a slow machine may need more than the event's time
+            assert time.monotonic() < end, server.text()
         assert server.end_at_once() in (0, 128 + signal.SIGTERM)
 
 
