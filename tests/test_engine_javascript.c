@@ -677,6 +677,7 @@ static Suite *javascript_suite(void)
 
 int main(void)
 {
+    unsetenv("JSC_useGC"); /* finalizers and memory limits are tested here, on one thread */
     int failures = engine_suite_run(&muster__engine_javascript, &engine_scripts_javascript);
     SRunner *runner = srunner_create(javascript_suite());
     srunner_run_all(runner, CK_NORMAL);
