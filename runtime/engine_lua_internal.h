@@ -133,6 +133,7 @@ void muster__lua_open_value(lua_State *L);
 void muster__lua_open_value_names(lua_State *L);
 extern const char muster__lua_array_key; /* registry keys of the shared metatables */
 extern const char muster__lua_error_key;
+extern const char muster__lua_null_key; /* its address, as light userdata, is muster.null */
 
 /* engine_lua_error.c.  Pushes an error object; place and stack from L's caller when it has none. */
 void muster__lua_push_error(lua_State *L, const struct muster_error *error);

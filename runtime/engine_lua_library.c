@@ -3,7 +3,7 @@
  * In a turn of the worker.  Each realm has tables of its own.  What could leave the realm, stop the limits or
  * run where the hook does not look is not there: io, os, debug, package, dofile, loadfile, string.dump,
  * binary chunks, and finalizers written in Lua (the hook is off while they run).  Full trust adds those. */
-#include "runtime/engine_lua_internal.h"
+#include "runtime/engine_lua_clone.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static int base_setmetatable(lua_State *L)
             return luaL_error(L, "finalizers (__gc) are not available; see __close");
         lua_pop(L, 1);
     }
-    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+    if (!muster__lua_is_shaped(L, 1) && luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
@@ -562,6 +562,7 @@ static void open_muster(lua_State *L)
     lua_pushstring(L, muster_version());
     lua_setfield(L, -2, "version");
     muster__lua_open_value_names(L);
+    muster__lua_open_clone(L);
     lua_setfield(L, -2, "muster");
 }
 

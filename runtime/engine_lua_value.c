@@ -3,7 +3,7 @@
  * In a turn of the worker.  Reading a Lua value runs no script (raw access only) and raises nothing, so
  * that what was built is never lost; making one may raise for want of memory.  Keys of objects are sorted,
  * since Lua's own order differs from run to run. */
-#include "runtime/engine_lua_internal.h"
+#include "runtime/engine_lua_clone.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define DEFAULT_BUDGET ((size_t)1 << 30)
 
 const char muster__lua_array_key;
-static const char null_key; /* its address, as light userdata, is muster.null */
+const char muster__lua_null_key;
 
 struct reader {
     lua_State *L;
@@ -297,8 +297,10 @@ static struct muster_value *read_scalar(struct reader *reader, int index)
     case LUA_TNUMBER:
         return muster_value_new_number(lua_tonumber(L, index));
     case LUA_TLIGHTUSERDATA:
-        if (lua_touserdata(L, index) == (const void *)&null_key)
+        if (lua_touserdata(L, index) == (const void *)&muster__lua_null_key)
             return muster_value_new_null();
+        if (lua_touserdata(L, index) == (const void *)&muster__lua_undefined_key)
+            return muster_value_new_undefined();
         return refuse(reader, "a light userdata cannot be sent");
     case LUA_TFUNCTION:
         return refuse(reader, "a function cannot be sent");
@@ -377,7 +379,7 @@ static void push_array(lua_State *L, const struct muster_value *value, int depth
     for (size_t i = 0; i < count; i++) {
         const struct muster_value *item = muster_value_at(value, i);
         if (muster_value_type(item) == MUSTER_TYPE_UNDEFINED)
-            lua_pushlightuserdata(L, (void *)&null_key); /* nil would shorten the array */
+            lua_pushlightuserdata(L, (void *)&muster__lua_null_key); /* nil would shorten the array */
         else
             push_value(L, item, depth + 1);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -411,7 +413,7 @@ static void push_value(lua_State *L, const struct muster_value *value, int depth
         lua_pushnil(L);
         return;
     case MUSTER_TYPE_NULL:
-        lua_pushlightuserdata(L, (void *)&null_key);
+        lua_pushlightuserdata(L, (void *)&muster__lua_null_key);
         return;
     case MUSTER_TYPE_BOOLEAN:
         lua_pushboolean(L, muster_value_boolean(value));
@@ -453,7 +455,7 @@ void muster__lua_open_value(lua_State *L)
 /* On L: the `muster` table. */
 void muster__lua_open_value_names(lua_State *L)
 {
-    lua_pushlightuserdata(L, (void *)&null_key);
+    lua_pushlightuserdata(L, (void *)&muster__lua_null_key);
     lua_setfield(L, -2, "null");
     lua_rawgetp(L, LUA_REGISTRYINDEX, &muster__lua_array_key);
     lua_setfield(L, -2, "array");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/json_internal.h"
 #include "runtime/value_internal.h"
 
 /* ---- reading ---- */
@@ -101,45 +102,42 @@ struct frame {
 };
 
 struct writer {
-    char *text;
-    size_t length;
-    size_t size;
+    struct muster__json_text json;
     struct frame *frames;
     size_t depth;
     size_t frame_count;
-    bool failed; /* out of memory; everything after that does nothing */
 };
 
-static bool make_room(struct writer *writer, size_t more)
+static bool make_room(struct muster__json_text *json, size_t more)
 {
-    if (writer->failed)
+    if (json->failed)
         return false;
-    if (more < writer->size - writer->length)
+    if (more < json->size - json->length)
         return true;
-    size_t size = writer->size == 0 ? 128 : writer->size;
-    while (size - writer->length <= more && size <= SIZE_MAX / 2)
+    size_t size = json->size == 0 ? 128 : json->size;
+    while (size - json->length <= more && size <= SIZE_MAX / 2)
         size *= 2;
-    char *text = size - writer->length > more ? realloc(writer->text, size) : NULL;
+    char *text = size - json->length > more ? realloc(json->text, size) : NULL;
     if (text == NULL) {
-        writer->failed = true;
+        json->failed = true;
         return false;
     }
-    writer->text = text;
-    writer->size = size;
+    json->text = text;
+    json->size = size;
     return true;
 }
 
-static void put(struct writer *writer, const char *text, size_t length)
+void muster__json_put(struct muster__json_text *json, const char *text, size_t length)
 {
-    if (!make_room(writer, length)) /* one more stays free, for the end */
+    if (!make_room(json, length)) /* one more stays free, for the end */
         return;
-    memcpy(writer->text + writer->length, text, length);
-    writer->length += length;
+    memcpy(json->text + json->length, text, length);
+    json->length += length;
 }
 
-static void put_text(struct writer *writer, const char *text)
+void muster__json_put_text(struct muster__json_text *json, const char *text)
 {
-    put(writer, text, strlen(text));
+    muster__json_put(json, text, strlen(text));
 }
 
 /* The length of the UTF-8 sequence at `text`; 0: it is none (overlong, surrogate, torn). */
@@ -159,7 +157,7 @@ static size_t sequence_length(const unsigned char *text, size_t left)
     return is_overlong || is_outside ? 0 : length;
 }
 
-static void put_escape(struct writer *writer, unsigned char c)
+static void put_escape(struct muster__json_text *json, unsigned char c)
 {
     char text[8];
     if (c == '"' || c == '\\')
@@ -168,52 +166,67 @@ static void put_escape(struct writer *writer, unsigned char c)
         snprintf(text, sizeof text, "\\%c", "btn?fr"[c - '\b']);
     else
         snprintf(text, sizeof text, "\\u%04x", c);
-    put_text(writer, text);
+    muster__json_put_text(json, text);
 }
 
-static void put_string(struct writer *writer, const char *data, size_t length)
+/* What is not UTF-8; how many bytes of it were dealt with. */
+static size_t put_fault(struct muster__json_text *json, const unsigned char *text, size_t left)
+{
+    bool is_surrogate = left >= 3 && text[0] == 0xed && text[1] >= 0xa0 && text[1] <= 0xbf &&
+                        (text[2] & 0xc0) == 0x80;
+    if (!json->escapes_surrogates || !is_surrogate) {
+        muster__json_put_text(json, "\xef\xbf\xbd"); /* U+FFFD */
+        return 1;
+    }
+    char escape[8];
+    snprintf(escape, sizeof escape, "\\u%04x", 0xd000u | (text[1] & 0x3fu) << 6 | (text[2] & 0x3fu));
+    muster__json_put_text(json, escape);
+    return 3;
+}
+
+void muster__json_put_string(struct muster__json_text *json, const char *data, size_t length)
 {
     const unsigned char *text = (const unsigned char *)data;
-    put(writer, "\"", 1);
+    muster__json_put(json, "\"", 1);
     size_t plain = 0; /* from here to `i` nothing needs a change */
-    for (size_t i = 0; i < length && !writer->failed;) {
+    for (size_t i = 0; i < length && !json->failed;) {
         size_t step = sequence_length(text + i, length - i);
         if (step > 1 || (step == 1 && text[i] >= 0x20 && text[i] != '"' && text[i] != '\\')) {
             i += step;
             continue;
         }
-        put(writer, data + plain, i - plain);
+        muster__json_put(json, data + plain, i - plain);
         if (step == 0)
-            put_text(writer, "\xef\xbf\xbd"); /* U+FFFD */
+            i += put_fault(json, text + i, length - i);
         else
-            put_escape(writer, text[i]);
-        plain = ++i;
+            put_escape(json, text[i++]);
+        plain = i;
     }
-    put(writer, data + plain, length - plain);
-    put(writer, "\"", 1);
+    muster__json_put(json, data + plain, length - plain);
+    muster__json_put(json, "\"", 1);
 }
 
 /* The embedder's locale decides what printf takes for a decimal point; JSON has but one. */
-static void put_with_point(struct writer *writer, const char *text)
+static void put_with_point(struct muster__json_text *json, const char *text)
 {
     size_t plain = strspn(text, "0123456789-+eE");
-    put(writer, text, plain);
+    muster__json_put(json, text, plain);
     if (text[plain] == '\0')
         return;
-    put(writer, ".", 1);
-    put_text(writer, text + plain + strcspn(text + plain, "0123456789-+eE"));
+    muster__json_put(json, ".", 1);
+    muster__json_put_text(json, text + plain + strcspn(text + plain, "0123456789-+eE"));
 }
 
-static void put_number(struct writer *writer, double number)
+void muster__json_put_number(struct muster__json_text *json, double number)
 {
     char text[64];
     if (!isfinite(number)) {
-        put_text(writer, "null");
+        muster__json_put_text(json, "null");
         return;
     }
     if (number == trunc(number) && fabs(number) < 1e15) {
         snprintf(text, sizeof text, "%lld", (long long)number);
-        put_text(writer, text);
+        muster__json_put_text(json, text);
         return;
     }
     for (int digits = 15; digits <= 17; digits++) {
@@ -221,13 +234,23 @@ static void put_number(struct writer *writer, double number)
         if (strtod(text, NULL) == number)
             break;
     }
-    put_with_point(writer, text);
+    put_with_point(json, text);
+}
+
+char *muster__json_finish(struct muster__json_text *json)
+{
+    if (!make_room(json, 0)) {
+        free(json->text);
+        return NULL;
+    }
+    json->text[json->length] = '\0';
+    return json->text;
 }
 
 static void put_field(struct writer *writer, const char *before, const char *text)
 {
-    put_text(writer, before);
-    put_string(writer, text, strlen(text));
+    muster__json_put_text(&writer->json, before);
+    muster__json_put_string(&writer->json, text, strlen(text));
 }
 
 static void put_error(struct writer *writer, const struct muster_error *error)
@@ -236,38 +259,38 @@ static void put_error(struct writer *writer, const struct muster_error *error)
     put_field(writer, ",\"message\":", error->message != NULL ? error->message : "");
     if (error->stack != NULL)
         put_field(writer, ",\"stack\":", error->stack);
-    put(writer, "}", 1);
+    muster__json_put(&writer->json, "}", 1);
 }
 
 static void put_byte_count(struct writer *writer, size_t length)
 {
     char text[48];
     snprintf(text, sizeof text, "{\"bytes\":%zu}", length);
-    put_text(writer, text);
+    muster__json_put_text(&writer->json, text);
 }
 
 static void put_host_object(struct writer *writer, const struct muster_host_class *class)
 {
     put_field(writer, "{\"hostObject\":", class->name != NULL ? class->name : "");
-    put(writer, "}", 1);
+    muster__json_put(&writer->json, "}", 1);
 }
 
 static void open_container(struct writer *writer, const struct muster_value *container)
 {
-    if (writer->failed)
+    if (writer->json.failed)
         return;
     if (writer->depth == writer->frame_count) {
         size_t count = writer->frame_count == 0 ? 16 : writer->frame_count * 2;
         struct frame *frames = realloc(writer->frames, count * sizeof *frames);
         if (frames == NULL) {
-            writer->failed = true;
+            writer->json.failed = true;
             return;
         }
         writer->frames = frames;
         writer->frame_count = count;
     }
     writer->frames[writer->depth++] = (struct frame){.container = container};
-    put(writer, container->type == MUSTER_TYPE_ARRAY ? "[" : "{", 1);
+    muster__json_put(&writer->json, container->type == MUSTER_TYPE_ARRAY ? "[" : "{", 1);
 }
 
 static void put_value(struct writer *writer, const struct muster_value *value)
@@ -275,16 +298,16 @@ static void put_value(struct writer *writer, const struct muster_value *value)
     switch (muster_value_type(value)) {
     case MUSTER_TYPE_UNDEFINED:
     case MUSTER_TYPE_NULL:
-        put_text(writer, "null");
+        muster__json_put_text(&writer->json, "null");
         return;
     case MUSTER_TYPE_BOOLEAN:
-        put_text(writer, value->boolean ? "true" : "false");
+        muster__json_put_text(&writer->json, value->boolean ? "true" : "false");
         return;
     case MUSTER_TYPE_NUMBER:
-        put_number(writer, value->number);
+        muster__json_put_number(&writer->json, value->number);
         return;
     case MUSTER_TYPE_STRING:
-        put_string(writer, value->text.data, value->text.length);
+        muster__json_put_string(&writer->json, value->text.data, value->text.length);
         return;
     case MUSTER_TYPE_BYTES:
         put_byte_count(writer, value->text.length);
@@ -309,16 +332,16 @@ static void put_next(struct writer *writer)
     const struct muster_value *container = frame->container;
     size_t i = frame->next++;
     if (i == muster_value_count(container)) {
-        put(writer, container->type == MUSTER_TYPE_ARRAY ? "]" : "}", 1);
+        muster__json_put(&writer->json, container->type == MUSTER_TYPE_ARRAY ? "]" : "}", 1);
         writer->depth--;
         return;
     }
     if (i > 0)
-        put(writer, ",", 1);
+        muster__json_put(&writer->json, ",", 1);
     if (container->type == MUSTER_TYPE_OBJECT) {
         struct muster_bytes key = muster_value_key_at(container, i);
-        put_string(writer, key.data, key.length);
-        put(writer, ":", 1);
+        muster__json_put_string(&writer->json, key.data, key.length);
+        muster__json_put(&writer->json, ":", 1);
     }
     put_value(writer, muster_value_at(container, i)); /* may move the frames */
 }
@@ -327,13 +350,8 @@ char *muster_value_to_json(const struct muster_value *value)
 {
     struct writer writer = {0};
     put_value(&writer, value);
-    while (writer.depth > 0 && !writer.failed)
+    while (writer.depth > 0 && !writer.json.failed)
         put_next(&writer);
     free(writer.frames);
-    if (writer.failed) {
-        free(writer.text);
-        return NULL;
-    }
-    writer.text[writer.length] = '\0';
-    return writer.text;
+    return muster__json_finish(&writer.json);
 }

@@ -55,8 +55,15 @@ export default function (native) {
         handled.promise.catch(() => {});
         handled.reject(domError('NetworkError', 'there is no usable response'));
     }
+    // What a script hears of its client's going is nobody's mistake, wherever it surfaces: it is not reported.
+    const departures = new WeakSet();
+    function departed(error) {
+        departures.add(error);
+        return error;
+    }
     function abort(request) {
-        native.chunk('dom').abortSignal(request.signal, domError('AbortError', 'the client is gone'));
+        const reason = departed(domError('AbortError', 'the client is gone'));
+        native.chunk('dom').abortSignal(request.signal, reason);
     }
     // The worker's own, of a class of this file.
     function make(constructor, type, fields) {
@@ -262,10 +269,10 @@ export default function (native) {
     }
     function fireRejection(promise, reason) {
         tick();
-        if (listeners.unhandledrejection === undefined) return false;
+        if (listeners.unhandledrejection === undefined) return departures.has(reason);
         const event = make(PromiseRejectionEvent, 'unhandledrejection', { promise, reason });
         core.run(listeners, listeners.unhandledrejection, event, event[STATE], global);
-        return event.defaultPrevented;
+        return event.defaultPrevented || departures.has(reason);
     }
 
     // ---- timers
@@ -533,5 +540,6 @@ export default function (native) {
         construct, constructFetch, initEvent, tooLate, refuseHandled, abort, listen, callListener, reportToListeners, requestSource, pump,
         // for the engine
         call, handles, handler, setHandler, timer: fire, rejection: fireRejection, module: adoptModule,
+        departed, isDeparture: (error) => departures.has(error),
     };
 }
