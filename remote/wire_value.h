@@ -1,0 +1,37 @@
+/* remote/wire_value.h - values of the runtime as the bytes that the wire carries.  Internal.
+ *
+ * The bytes are those of docs/clone.md.  Thread: any.
+ */
+#ifndef MUSTER_WIRE_VALUE_H
+#define MUSTER_WIRE_VALUE_H
+
+#include "remote/link.h"
+#include "runtime/value.h"
+
+/* What stands behind a wire value until it was sent. */
+struct muster__packed_value {
+    struct muster__wire_value wire; /* points into the rest */
+    struct muster_clone *clone;     /* NULL: nothing to send */
+    struct muster_bytes *buffers;
+};
+
+/* NULL packs to "no value".  NO_MEMORY; UNSUPPORTED: it holds a host object; both fill `error` (may be NULL). */
+MUSTER_MUST_CHECK enum muster_status muster__wire_value_pack(const struct muster_value *value,
+                                                             struct muster__packed_value *ret_packed,
+                                                             struct muster_error *error);
+/* Repeatable; a zeroed one is fine. */
+void muster__wire_value_clean_up(struct muster__packed_value *packed);
+/* Sends the message with that value, which is not copied when it is large: then it is kept until it was sent, and
+ * `packed` is empty.  As muster__link_send(). */
+MUSTER_MUST_CHECK enum muster_status muster__wire_value_send(struct muster__link *link,
+                                                             struct muster__wire_message *message,
+                                                             unsigned flags,
+                                                             struct muster__packed_value *packed);
+/* INVALID_ARGUMENT: these bytes are no value, and `error` (may be NULL) says where; NO_MEMORY.  No value gives NULL.  Large parts
+ * are taken over from the link without a copy (muster__link_take_part), which may be NULL. */
+MUSTER_MUST_CHECK enum muster_status muster__wire_value_unpack(const struct muster__wire_value *wire,
+                                                               struct muster__link *link,
+                                                               struct muster_value **ret_value,
+                                                               struct muster_error *error);
+
+#endif
