@@ -1,0 +1,717 @@
+/* remote/launcher_main.c - the launcher process: spawns hosts, reaps them, reports, and cleans up behind a
+ * parent that is gone.
+ *
+ * One thread, and small on purpose: a parent-death signal fires when the spawning thread ends, so hosts
+ * bound to this one die with the process and not before.  Each host has its own session; as this process
+ * adopts orphans (PR_SET_CHILD_SUBREAPER), whatever a dead host leaves behind becomes its child and is
+ * killed.  It holds nothing that must be saved, believes nothing a host says, and waits only in poll. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "remote/launcher.h"
+#include "remote/launcher_cgroup.h"
+#include "remote/launcher_internal.h"
+#include "remote/spawn.h"
+#include "runtime/check.h"
+
+#define WATCH_FAR_MS 100 /* between two looks at the memory of hosts with a limit */
+#define WATCH_NEAR_MS 10 /* when one has more than half of it */
+#define CROWDED_MS 10
+#define END_US UINT64_C(1500000)
+#define OOM_LOOK_US UINT64_C(1000000)
+
+/* What runs: the same file as this process, even when another was put in its place meanwhile. */
+#define OWN_PROGRAM "/proc/self/exe"
+
+struct host {
+    struct host *next;
+    uint32_t id;
+    pid_t pid;
+    uint64_t began_us;
+    uint64_t memory;   /* limit; 0: none */
+    uint64_t peak;     /* as far as watched */
+    bool over_limit;   /* and killed for it */
+    int group;         /* its cgroup's folder; -1: none, so its memory is watched */
+    char group_name[48];
+};
+
+/* A reply that the socket did not take yet. */
+struct waiting {
+    struct waiting *next;
+    int pidfd; /* sent along; -1: none */
+    struct muster__launcher_reply reply;
+};
+
+/* A group that was not empty yet. */
+struct leftover {
+    struct leftover *next;
+    char name[48];
+};
+
+struct launcher {
+    int control, parent, children; /* parent: its pidfd, -1: none.  children: a signalfd */
+    bool ended;                    /* the parent is gone */
+    bool crowded;                  /* too many descriptors are under way; no event tells when that ends */
+    struct host *hosts;
+    struct waiting *first, **last;
+    int groups;                    /* where cgroups are made; -1: nowhere */
+    struct leftover *leftovers;
+    uint64_t oom_kills, oom_looked_us;
+    char buffer[sizeof(struct muster__launcher_request) + MUSTER__LAUNCHER_TEXT_MAX];
+};
+
+/* ---- replies ---- */
+
+/* True: it is through, or there is nobody to hear it. */
+static bool send_now(struct launcher *launcher, const struct waiting *waiting)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec bytes = {(void *)(uintptr_t)&waiting->reply, sizeof waiting->reply};
+    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
+    if (waiting->pidfd >= 0) {
+        message.msg_control = control.space;
+        message.msg_controllen = sizeof control.space;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(rights), &waiting->pidfd, sizeof(int));
+    }
+    ssize_t sent;
+    do
+        sent = sendmsg(launcher->control, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    launcher->crowded = sent < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS);
+    return sent >= 0 || (errno != EAGAIN && !launcher->crowded);
+}
+
+static void flush_replies(struct launcher *launcher)
+{
+    while (launcher->first != NULL && send_now(launcher, launcher->first)) {
+        struct waiting *done = launcher->first;
+        launcher->first = done->next;
+        if (launcher->first == NULL)
+            launcher->last = &launcher->first;
+        if (done->pidfd >= 0)
+            close(done->pidfd);
+        free(done);
+    }
+}
+
+/* Takes the pidfd.  The parent may be slow, and we must go on watching for its end: so replies queue.
+ * There are at most two for each spawn. */
+static void reply(struct launcher *launcher, const struct muster__launcher_reply *text, int pidfd)
+{
+    struct waiting *waiting = malloc(sizeof *waiting);
+    if (waiting == NULL) { /* a parent that misses a reply waits for ever: better that it sees us go */
+        launcher->ended = true;
+        if (pidfd >= 0)
+            close(pidfd);
+        return;
+    }
+    *waiting = (struct waiting){.pidfd = pidfd, .reply = *text};
+    waiting->reply.magic = MUSTER__LAUNCHER_MAGIC;
+    waiting->reply.version = MUSTER__LAUNCHER_VERSION;
+    *launcher->last = waiting;
+    launcher->last = &waiting->next;
+    flush_replies(launcher);
+}
+
+static void reply_failed(struct launcher *launcher, uint32_t id, const char *step, int problem)
+{
+    struct muster__launcher_reply text = {.answer = MUSTER__LAUNCHER_FAILED, .id = id, .problem = problem};
+    snprintf(text.step, sizeof text.step, "%s", step);
+    reply(launcher, &text, -1);
+}
+
+/* ---- out of memory, as the kernel counts it ---- */
+
+static uint64_t read_oom_kills(void)
+{
+    char text[16384];
+    int fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (length <= 0)
+        return 0;
+    text[length] = '\0';
+    const char *line = strstr(text, "\noom_kill ");
+    return line == NULL ? 0 : strtoull(line + strlen("\noom_kill "), NULL, 10);
+}
+
+/* Did the kernel kill anything on this machine since the last look? */
+static bool look_for_oom_kill(struct launcher *launcher)
+{
+    uint64_t before = launcher->oom_kills;
+    launcher->oom_kills = read_oom_kills();
+    launcher->oom_looked_us = muster__now_us();
+    return launcher->oom_kills != before;
+}
+
+/* ---- spawning ---- */
+
+struct request {
+    struct muster__launcher_request head;
+    char **arguments; /* one block of memory, both lists */
+    char **environment;
+    int descriptors[MUSTER__HOST_FD_COUNT];
+};
+
+static void close_all(const int *descriptors, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (descriptors[i] >= 0)
+            close(descriptors[i]);
+}
+
+/* Cuts the text into strings, which stay where they are.  False: it is not what the head says. */
+static bool cut_strings(struct request *request, char *text, size_t length)
+{
+    size_t arguments = request->head.argument_count;
+    size_t count = arguments + request->head.environment_count;
+    if (arguments == 0 || arguments > MUSTER__LAUNCHER_STRINGS_MAX ||
+        request->head.environment_count > MUSTER__LAUNCHER_STRINGS_MAX)
+        return false;
+    char **strings = calloc(count + 2, sizeof *strings);
+    if (strings == NULL)
+        return false;
+    char *end = text + length;
+    for (size_t i = 0; i < count; i++) {
+        char *nul = text == end ? NULL : memchr(text, '\0', (size_t)(end - text));
+        if (nul == NULL) {
+            free(strings);
+            return false;
+        }
+        strings[i < arguments ? i : i + 1] = text; /* a NULL between the lists */
+        text = nul + 1;
+    }
+    request->arguments = strings;
+    request->environment = strings + arguments + 1;
+    return true;
+}
+
+/* Gives each received descriptor the place that the head names.  False: their number differs. */
+static bool place(struct request *request, const int *received, size_t count)
+{
+    size_t used = 0;
+    for (int i = 0; i < MUSTER__HOST_FD_COUNT; i++) {
+        request->descriptors[i] = -1;
+        if (!(request->head.descriptors >> i & 1))
+            continue;
+        if (used < count)
+            request->descriptors[i] = received[used];
+        used++;
+    }
+    return used == count && request->head.descriptors >> MUSTER__HOST_FD_COUNT == 0;
+}
+
+static int make_group(struct launcher *launcher, struct host *host,
+                      const struct muster__launcher_request *head)
+{
+    int join = -1;
+    if (launcher->groups < 0 || (head->memory == 0 && head->processes == 0))
+        return -1;
+    snprintf(host->group_name, sizeof host->group_name, "muster-%ld-%lu", (long)getpid(),
+             (unsigned long)head->id);
+    host->group = muster__launcher_cgroup_make(launcher->groups, host->group_name, head->memory,
+                                               head->processes, &join);
+    return join;
+}
+
+static void drop_group(struct launcher *launcher, struct host *host)
+{
+    if (host->group < 0)
+        return;
+    close(host->group);
+    host->group = -1;
+    if (muster__launcher_cgroup_remove(launcher->groups, host->group_name))
+        return;
+    struct leftover *leftover = malloc(sizeof *leftover);
+    if (leftover == NULL)
+        return; /* an empty folder stays behind */
+    memcpy(leftover->name, host->group_name, sizeof leftover->name);
+    leftover->next = launcher->leftovers;
+    launcher->leftovers = leftover;
+}
+
+static void drop_leftovers(struct launcher *launcher)
+{
+    for (struct leftover **at = &launcher->leftovers; *at != NULL;) {
+        struct leftover *leftover = *at;
+        if (muster__launcher_cgroup_remove(launcher->groups, leftover->name)) {
+            *at = leftover->next;
+            free(leftover);
+        } else {
+            at = &leftover->next;
+        }
+    }
+}
+
+static enum muster_status start(struct launcher *launcher, struct host *host,
+                                const struct request *request, int *ret_pidfd,
+                                struct muster__spawn_problem *ret_problem)
+{
+    const struct muster__launcher_request *head = &request->head;
+    struct muster__spawn_options options = {.program = OWN_PROGRAM,
+                                            .arguments = request->arguments,
+                                            .environment = request->environment,
+                                            .descriptors = request->descriptors,
+                                            .descriptor_count = MUSTER__HOST_FD_COUNT,
+                                            .session = true,
+                                            .dies_with_caller = true,
+                                            .group = make_group(launcher, host, head),
+                                            .open_files = head->open_files,
+                                            .processes = head->processes,
+                                            .cpu_seconds = head->cpu_seconds,
+                                            .no_core = true,
+                                            .nice = head->nice};
+    enum muster_status status = muster__spawn(&options, &host->pid, ret_pidfd, ret_problem);
+    if (options.group >= 0)
+        close(options.group);
+    return status;
+}
+
+static void spawn(struct launcher *launcher, const struct request *request)
+{
+    const struct muster__launcher_request *head = &request->head;
+    struct host *host = calloc(1, sizeof *host);
+    struct muster__spawn_problem problem = {0};
+    int pidfd = -1;
+    if (host == NULL) {
+        reply_failed(launcher, head->id, "find memory for", ENOMEM);
+        return;
+    }
+    uint64_t now_us = muster__now_us();
+    if (now_us - launcher->oom_looked_us > OOM_LOOK_US) /* so that an old kill is not taken for a new one */
+        (void)look_for_oom_kill(launcher);
+    *host = (struct host){.id = head->id, .memory = head->memory, .group = -1, .began_us = now_us};
+    if (start(launcher, host, request, &pidfd, &problem) != MUSTER_OK) {
+        reply_failed(launcher, head->id, problem.step, problem.problem);
+        drop_group(launcher, host);
+        free(host);
+        return;
+    }
+    host->next = launcher->hosts;
+    launcher->hosts = host;
+    struct muster__launcher_reply text = {
+        .answer = MUSTER__LAUNCHER_SPAWNED, .id = head->id, .pid = host->pid};
+    reply(launcher, &text, pidfd);
+}
+
+/* ---- requests ---- */
+
+/* Takes the descriptors that came along, at most `most`; what is more is closed. */
+static size_t take_descriptors(struct msghdr *message, int *received, size_t most)
+{
+    size_t count = 0;
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at != NULL; at = CMSG_NXTHDR(message, at)) {
+        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t here = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < here; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(at) + i * sizeof fd, sizeof fd);
+            if (count < most)
+                received[count++] = fd;
+            else
+                close(fd);
+        }
+    }
+    return count;
+}
+
+static void kill_host(struct launcher *launcher, uint32_t id)
+{
+    for (struct host *host = launcher->hosts; host != NULL; host = host->next)
+        if (host->id == id)
+            kill(host->pid, SIGKILL); /* not reaped yet, so the number is its own */
+}
+
+static void take_request(struct launcher *launcher, size_t length, const int *received, size_t count,
+                         bool cut)
+{
+    struct request request = {0};
+    if (length < sizeof request.head) {
+        reply_failed(launcher, 0, "understand a request about", EPROTO);
+        return;
+    }
+    memcpy(&request.head, launcher->buffer, sizeof request.head);
+    if (request.head.magic != MUSTER__LAUNCHER_MAGIC ||
+        request.head.version != MUSTER__LAUNCHER_VERSION) {
+        reply_failed(launcher, 0, "understand a request about", EPROTO);
+    } else if (request.head.wish == MUSTER__LAUNCHER_KILL) {
+        kill_host(launcher, request.head.id);
+    } else if (request.head.wish != MUSTER__LAUNCHER_SPAWN) {
+        reply_failed(launcher, request.head.id, "understand a request about", EPROTO);
+    } else if (cut) { /* no room for the descriptors */
+        reply_failed(launcher, request.head.id, "receive the descriptors of", EMFILE);
+    } else if (!place(&request, received, count) ||
+               !cut_strings(&request, launcher->buffer + sizeof request.head,
+                            length - sizeof request.head)) {
+        reply_failed(launcher, request.head.id, "understand a request about", EPROTO);
+    } else {
+        spawn(launcher, &request);
+        free(request.arguments);
+    }
+}
+
+/* False: there is no more. */
+static bool receive(struct launcher *launcher)
+{
+    int received[MUSTER__HOST_FD_COUNT];
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof received)];
+    } control;
+    struct iovec bytes = {launcher->buffer, sizeof launcher->buffer};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space};
+    ssize_t length = recvmsg(launcher->control, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length < 0) {
+        launcher->ended = launcher->ended || (errno != EAGAIN && errno != EINTR);
+        return errno == EINTR;
+    }
+    size_t count = take_descriptors(&message, received, MUSTER__HOST_FD_COUNT);
+    if (length == 0 && count == 0) { /* the end; or an empty packet, which tells nothing */
+        struct pollfd peer = {.fd = launcher->control, .events = POLLRDHUP};
+        launcher->ended = poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP)) != 0;
+        return !launcher->ended;
+    }
+    if ((message.msg_flags & MSG_TRUNC) != 0)
+        length = 0;
+    take_request(launcher, (size_t)length, received, count, (message.msg_flags & MSG_CTRUNC) != 0);
+    close_all(received, count);
+    return true;
+}
+
+/* ---- the end of hosts and of what they started ---- */
+
+static struct host **find_host(struct launcher *launcher, pid_t pid)
+{
+    struct host **at = &launcher->hosts;
+    while (*at != NULL && (*at)->pid != pid)
+        at = &(*at)->next;
+    return at;
+}
+
+static void report(struct launcher *launcher, const struct host *host, int status,
+                   const struct rusage *usage, bool oom)
+{
+    const struct timeval *user = &usage->ru_utime;
+    const struct timeval *system = &usage->ru_stime;
+    uint64_t peak = (uint64_t)usage->ru_maxrss * 1024;
+    struct muster__launcher_reply text = {
+        .answer = MUSTER__LAUNCHER_EXITED,
+        .id = host->id,
+        .pid = host->pid,
+        .code = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+        .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+        .core = WIFSIGNALED(status) && WCOREDUMP(status),
+        .oom = oom,
+        .memory_limit_hit = host->over_limit,
+        .peak_memory = peak > host->peak ? peak : host->peak,
+        .cpu_us = (uint64_t)(user->tv_sec + system->tv_sec) * 1000000u +
+                  (uint64_t)(user->tv_usec + system->tv_usec),
+        .lived_us = muster__now_us() - host->began_us};
+    reply(launcher, &text, -1);
+}
+
+/* Its number cannot be another's yet: it is a zombie until we reap it. */
+static void reap_host(struct launcher *launcher, struct host **at)
+{
+    struct host *host = *at;
+    struct rusage usage = {0};
+    int status = 0;
+    kill(-host->pid, SIGKILL); /* the rest of its process group */
+    if (host->group >= 0)
+        muster__launcher_cgroup_kill(host->group);
+    while (wait4(host->pid, &status, 0, &usage) < 0 && errno == EINTR)
+        ;
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    bool oom = look_for_oom_kill(launcher) && killed;
+    if (host->group >= 0 && killed && muster__launcher_cgroup_oom_kills(host->group) > 0)
+        host->over_limit = oom = true;
+    *at = host->next;
+    report(launcher, host, status, &usage, oom);
+    drop_group(launcher, host);
+    free(host);
+}
+
+static bool is_of_live_host(struct launcher *launcher, pid_t pid)
+{
+    pid_t session = getsid(pid);
+    return session > 0 && *find_host(launcher, session) != NULL;
+}
+
+/* A child of ours that is no host was left to us by its parent.  It may stay while the host of its session
+ * lives; else it fled, or its host is dead. */
+static bool kill_stray(struct launcher *launcher, pid_t pid, bool all)
+{
+    if (*find_host(launcher, pid) != NULL || (!all && is_of_live_host(launcher, pid)))
+        return false;
+    kill(pid, SIGKILL);
+    return true;
+}
+
+/* The parent of a process, from /proc/PID/stat: what follows the name in brackets, which may hold any. */
+static pid_t parent_of(const char *pid)
+{
+    char path[64];
+    char text[512];
+    snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (length <= 0)
+        return 0;
+    text[length] = '\0';
+    const char *name_end = strrchr(text, ')');
+    long parent = 0;
+    return name_end != NULL && sscanf(name_end + 1, " %*c %ld", &parent) == 1 ? (pid_t)parent : 0;
+}
+
+static void kill_strays_by_search(struct launcher *launcher, bool all)
+{
+    DIR *folder = opendir("/proc");
+    struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parent_of(entry->d_name) == getpid())
+            kill_stray(launcher, (pid_t)strtol(entry->d_name, NULL, 10), all);
+    if (folder != NULL)
+        closedir(folder);
+}
+
+/* Those that each of them leaves behind in turn come with its own SIGCHLD. */
+static void kill_strays(struct launcher *launcher, bool all)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
+    FILE *file = fopen(path, "re");
+    if (file == NULL) { /* a kernel without that list */
+        kill_strays_by_search(launcher, all);
+        return;
+    }
+    long pid;
+    while (fscanf(file, "%ld", &pid) == 1)
+        kill_stray(launcher, (pid_t)pid, all);
+    fclose(file);
+}
+
+static void reap_all(struct launcher *launcher)
+{
+    bool any = false;
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+            break;
+        struct host **at = find_host(launcher, info.si_pid);
+        if (*at != NULL)
+            reap_host(launcher, at);
+        else
+            waitpid(info.si_pid, NULL, WNOHANG);
+        any = true;
+    }
+    if (any) {
+        kill_strays(launcher, launcher->ended);
+        drop_leftovers(launcher);
+    }
+}
+
+static void read_child_signals(const struct launcher *launcher)
+{
+    struct signalfd_siginfo infos[8];
+    while (read(launcher->children, infos, sizeof infos) > 0)
+        ; /* they coalesce, so what ended is asked of waitid */
+}
+
+/* ---- memory ---- */
+
+static uint64_t resident_bytes(pid_t pid)
+{
+    char path[64];
+    char text[128];
+    unsigned long pages = 0;
+    snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (length <= 0)
+        return 0;
+    text[length] = '\0';
+    return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* How long until the next look, for poll; -1: there is nothing to watch. */
+static int watch_memory(struct launcher *launcher)
+{
+    int wait_ms = -1;
+    for (struct host *host = launcher->hosts; host != NULL; host = host->next) {
+        if (host->memory == 0 || host->group >= 0)
+            continue;
+        uint64_t bytes = resident_bytes(host->pid);
+        host->peak = bytes > host->peak ? bytes : host->peak;
+        if (bytes > host->memory && !host->over_limit) {
+            host->over_limit = true;
+            kill(host->pid, SIGKILL);
+        }
+        if (bytes > host->memory / 2)
+            wait_ms = WATCH_NEAR_MS;
+        else if (wait_ms < 0)
+            wait_ms = WATCH_FAR_MS;
+    }
+    return wait_ms;
+}
+
+/* ---- all of it ---- */
+
+static void wait_for_something(struct launcher *launcher, int timeout_ms)
+{
+    short wanted = launcher->first == NULL || launcher->crowded ? POLLIN : POLLIN | POLLOUT;
+    if (launcher->crowded && (timeout_ms < 0 || timeout_ms > CROWDED_MS))
+        timeout_ms = CROWDED_MS;
+    struct pollfd fds[3] = {{.fd = launcher->control, .events = wanted},
+                            {.fd = launcher->children, .events = POLLIN},
+                            {.fd = launcher->parent, .events = POLLIN}};
+    if (poll(fds, 3, timeout_ms) < 0)
+        return;
+    if (fds[1].revents != 0) { /* before requests: what they tell is newer */
+        read_child_signals(launcher);
+        reap_all(launcher);
+    }
+    flush_replies(launcher);
+    if (fds[0].revents != 0)
+        while (receive(launcher))
+            ;
+    if ((fds[0].revents & (POLLHUP | POLLERR)) != 0 || fds[2].revents != 0)
+        launcher->ended = true;
+}
+
+/* A child process may be in a state in which no signal reaches it, hence the bound. */
+static void end_everything(struct launcher *launcher)
+{
+    uint64_t until_us = muster__now_us() + END_US;
+    for (struct host *host = launcher->hosts; host != NULL; host = host->next) {
+        kill(-host->pid, SIGKILL);
+        if (host->group >= 0)
+            muster__launcher_cgroup_kill(host->group);
+    }
+    kill_strays(launcher, true);
+    reap_all(launcher);
+    siginfo_t none;
+    while (waitid(P_ALL, 0, &none, WEXITED | WNOHANG | WNOWAIT) == 0) {
+        uint64_t now_us = muster__now_us();
+        struct pollfd children = {.fd = launcher->children, .events = POLLIN};
+        if (now_us >= until_us || poll(&children, 1, (int)((until_us - now_us) / 1000) + 1) < 0)
+            break;
+        read_child_signals(launcher);
+        reap_all(launcher);
+    }
+    drop_leftovers(launcher);
+}
+
+/* A terminal's Ctrl-C and a service manager's SIGTERM are for the parent to judge. */
+static bool prepare(struct launcher *launcher)
+{
+    sigset_t blocked;
+    sigset_t child;
+    sigfillset(&blocked);
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        sigdelset(&blocked, crashes[i]);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    if (sigprocmask(SIG_SETMASK, &blocked, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return false;
+    prctl(PR_SET_NAME, "muster-launcher", 0, 0, 0);
+    launcher->children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    launcher->control = MUSTER__LAUNCHER_FD_CONTROL;
+    launcher->parent = MUSTER__LAUNCHER_FD_PARENT;
+    launcher->last = &launcher->first;
+    launcher->oom_kills = read_oom_kills();
+    launcher->oom_looked_us = muster__now_us();
+    return launcher->children >= 0;
+}
+
+static bool is_packet_socket(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+static void clean_up(struct launcher *launcher)
+{
+    while (launcher->first != NULL) {
+        struct waiting *waiting = launcher->first;
+        launcher->first = waiting->next;
+        if (waiting->pidfd >= 0)
+            close(waiting->pidfd);
+        free(waiting);
+    }
+    while (launcher->leftovers != NULL) {
+        struct leftover *leftover = launcher->leftovers;
+        launcher->leftovers = leftover->next;
+        free(leftover);
+    }
+    while (launcher->hosts != NULL) { /* those that could not be killed in time */
+        struct host *host = launcher->hosts;
+        launcher->hosts = host->next;
+        free(host);
+    }
+    if (launcher->groups >= 0)
+        close(launcher->groups);
+    if (launcher->children >= 0)
+        close(launcher->children);
+    free(launcher);
+}
+
+/* [--cgroup PATH | --no-cgroup] */
+static int open_groups(int argument_count, char **arguments)
+{
+    if (argument_count == 1 && strcmp(arguments[0], "--no-cgroup") == 0)
+        return -1;
+    bool named = argument_count == 2 && strcmp(arguments[0], "--cgroup") == 0;
+    return muster__launcher_cgroup_open(named ? arguments[1] : NULL);
+}
+
+int muster__launcher_main(int argument_count, char **arguments)
+{
+    if (!is_packet_socket(MUSTER__LAUNCHER_FD_CONTROL)) {
+        fputs("muster-host --launcher is started by a program that embeds muster, not by hand\n", stderr);
+        return 2;
+    }
+    struct launcher *launcher = calloc(1, sizeof *launcher);
+    if (launcher == NULL)
+        return 1;
+    launcher->groups = -1;
+    launcher->children = -1;
+    bool ready = prepare(launcher);
+    if (ready)
+        launcher->groups = open_groups(argument_count, arguments);
+    while (ready && !launcher->ended)
+        wait_for_something(launcher, watch_memory(launcher));
+    if (ready)
+        end_everything(launcher);
+    clean_up(launcher);
+    return ready ? 0 : 1;
+}
