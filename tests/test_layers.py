@@ -21,6 +21,7 @@ ADAPTERS = {
     "lualib.h": r"runtime/engine_lua",
     "JavaScriptCore/": r"runtime/(engine_javascript|jsc_private)",
     "sqlite3.h": r"cli/state_folder\.c",
+    "seccomp.h": r"remote/wall_seccomp\.c",
     "llhttp.h": r"cli/http_parser\.[ch]",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
