@@ -332,6 +332,24 @@ static size_t write_body(struct muster__http_exchange *e, const char *data, size
     return length;
 }
 
+/* Its answer has left, and nobody holds the request any more who could read the rest.  That is dropped as it
+ * comes, within the limit of a body, so that a client that sends all it has gets to its next request. */
+static bool is_unwanted(const struct muster__http_exchange *e)
+{
+    return e->is_answered && is_streaming(e) &&
+           atomic_load_explicit(&e->request.references, memory_order_acquire) == 1;
+}
+
+static void drop_unwanted_body(struct muster__http_connection *c)
+{
+    struct muster__http_exchange *e = c->receiving;
+    if (!e || !is_unwanted(e))
+        return;
+    drop_body_stream(e, MUSTER_CANCELED, "nobody reads it");
+    e->body.length = 0;
+    c->body_since_us = c->now_us;
+}
+
 static bool on_body(void *user_data, const char *data, size_t length)
 {
     struct muster__http_connection *c = user_data;
@@ -342,6 +360,7 @@ static bool on_body(void *user_data, const char *data, size_t length)
         c->refusal = 413;
         return false;
     }
+    drop_unwanted_body(c);
     if (is_streaming(e) && e->body.length == 0) {
         size_t written = write_body(e, data, length);
         data += written;
@@ -736,6 +755,7 @@ static bool advance_line(struct muster__http_connection *c)
 static void go_on(struct muster__http_connection *c)
 {
     if (c->phase == OPEN) {
+        drop_unwanted_body(c);
         hand_over_body(c);
         end_body_if_over(c);
         take_input(c, "", 0);
@@ -857,6 +877,8 @@ void muster__http_connection_feed(struct muster__http_connection *c, const char 
 void muster__http_connection_eof(struct muster__http_connection *c, uint64_t now_us)
 {
     c->now_us = now_us;
+    if (!c->is_at_eof && !c->has_output)
+        c->write_since_us = now_us;
     c->is_at_eof = true;
     if (c->phase == LINGERING)
         c->phase = DONE;
@@ -890,6 +912,13 @@ static uint64_t after(uint64_t since_us, uint64_t ms)
     return since_us + ms * 1000;
 }
 
+/* The peer sends no more, and its streamed answer does not move.  Whether it is gone for good, only bytes on
+ * their way to it would tell. */
+static bool waits_in_vain(const struct muster__http_connection *c)
+{
+    return c->is_at_eof && !c->has_output && c->first && c->first->is_ready && c->first->answer_stream;
+}
+
 /* Whether we wait for bytes of a body; or, with its answer gone, for a reader of what came. */
 static bool waits_for_body(const struct muster__http_connection *c)
 {
@@ -913,7 +942,10 @@ uint64_t muster__http_connection_deadline(const struct muster__http_connection *
         deadline = at;
     if (waits_for_body(c) && (at = after(c->body_since_us, options->body_timeout_ms)) < deadline)
         deadline = at;
-    if (c->has_output && (at = after(c->write_since_us, options->write_timeout_ms)) < deadline)
+    if (is_held_up(c) && is_unwanted(c->receiving)) /* at once: nobody tells us when it is let go of */
+        return c->body_since_us;
+    if ((c->has_output || waits_in_vain(c)) &&
+        (at = after(c->write_since_us, options->write_timeout_ms)) < deadline)
         deadline = at;
     if (muster__http_connection_is_idle(c) &&
         (at = after(c->idle_since_us, options->idle_timeout_ms)) < deadline)
@@ -929,10 +961,13 @@ void muster__http_connection_tick(struct muster__http_connection *c, uint64_t no
         return;
     if (c->phase == LINGERING || muster__http_connection_is_idle(c))
         finish(c);
-    else if (c->has_output && after(c->write_since_us, options->write_timeout_ms) <= now_us)
+    else if ((c->has_output || waits_in_vain(c)) &&
+             after(c->write_since_us, options->write_timeout_ms) <= now_us)
         finish(c);
     else if (c->head_since_us != 0 && after(c->head_since_us, options->head_timeout_ms) <= now_us)
         refuse_head(c, 408);
+    else if (c->phase == OPEN && is_held_up(c) && is_unwanted(c->receiving))
+        go_on(c);
     else if (c->phase == OPEN && waits_for_body(c))
         refuse_body(c, 408);
     watch_head(c);

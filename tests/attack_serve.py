@@ -6,28 +6,24 @@ asked of it: every request gets its one right answer, nothing stays behind, and 
 No verdict depends on how long something took; deadlines are far off and only a failure reaches them.  The
 last line is 'N passed, N failed'.
 """
-import json
 import os
 import random
 import re
-import resource
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 
-MUSTER = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "muster"
+sys.dont_write_bytecode = True
+import served # pylint: disable=wrong-import-position
+from served import DEADLINE, MUSTER, TESTS, Folder, equal, main, read_answer, test
+
 with open(MUSTER, "rb") as program:
     # It delays signals to a thread that makes no call, and the JavaScript engine interrupts a script by one.
     DELAYS_SIGNALS = b"__tsan_init" in program.read()
-DEADLINE = 60
-TESTS = []
 
 LUA = """
 local count = 0
@@ -108,11 +104,6 @@ addEventListener("fetch", (event) => {
 SCRIPTS = {"lua": LUA, "js": JAVASCRIPT}
 
 
-def test(function):
-    TESTS.append(function)
-    return function
-
-
 def test_in_both(function):
     """Runs once for each language."""
     for language in SCRIPTS:
@@ -123,58 +114,18 @@ def test_in_both(function):
     return function
 
 
-def equal(got, wanted, about=""):
-    assert got == wanted, f"{about} got {got!r}, wanted {wanted!r}"
-
-
-class App:
+class App(Folder):
     """A folder with `count` scopes "/0/", "/1/", … of one script, or of the scripts given."""
 
     def __init__(self, language, count=1, scripts=None, **limits):
-        self.path = os.path.realpath(tempfile.mkdtemp(prefix="muster-attack-"))
+        super().__init__()
+        self.language = language
         scopes = []
         for i in range(len(scripts) if scripts else count):
             name = f"{i}/worker.{language}"
             self.write(name, scripts[i] if scripts else SCRIPTS[language])
             scopes.append({"scope": f"/{i}/", "script": name, "lazy": bool(scripts), "limits": limits})
-        self.write("muster.json", json.dumps({"scopes": scopes}))
-
-    def write(self, name, text):
-        path = os.path.join(self.path, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        shutil.rmtree(self.path, ignore_errors=True)
-
-
-def read_answer(file):
-    """Status, headers and body of the next answer; EOFError where it breaks off."""
-    line = file.readline()
-    if not line:
-        raise EOFError("no answer")
-    status, headers, body = int(line.split()[1]), {}, b""
-    for line in iter(file.readline, b"\r\n"):
-        if not line:
-            raise EOFError("in the head")
-        name, _, value = line.decode().partition(":")
-        headers[name.lower()] = value.strip()
-    if "content-length" in headers:
-        body = file.read(int(headers["content-length"]))
-    else:
-        size = -1
-        while size:
-            line = file.readline()
-            if not line:
-                raise EOFError("in the body")
-            size = int(line, 16)
-            body += file.read(size)
-            file.readline()
-    return status, headers, body
+        self.write("muster.json", {"scopes": scopes})
 
 
 def request(path, body=None, chunked=False):
@@ -188,59 +139,12 @@ def request(path, body=None, chunked=False):
         b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-class Server:
-    def __init__(self, app, *options, descriptors=None, wait=True):
+class Server(served.Server):
+    def __init__(self, app, *options, **how):
         environment = dict(os.environ)
-        # At its end the leak checker reads memory that the JavaScript engine has reserved only, and dies of it.
-        if "worker.js" in str(os.listdir(os.path.join(app.path, "0"))):
-            environment["ASAN_OPTIONS"] = environment.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-
-        def limit():
-            if descriptors:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-        self.process = subprocess.Popen([MUSTER, "serve", "--listen", "127.0.0.1:0", *options, app.path],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, text=True, errors="replace", env=environment,
-                                        preexec_fn=limit)
-        self.lines, self.port = [], None
-        self.changed = threading.Condition()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-        if wait:
-            self.port = int(self.line(r"scopes? on http://127\.0\.0\.1:(\d+)").group(1))
-
-    def read(self):
-        for line in self.process.stderr:
-            with self.changed:
-                self.lines.append(line)
-                self.changed.notify_all()
-        with self.changed:
-            self.lines.append(None)
-            self.changed.notify_all()
-
-    def line(self, pattern):
-        """The first line that has the pattern in it, once it is there."""
-        end = time.monotonic() + DEADLINE
-        with self.changed:
-            while True:
-                for line in self.lines:
-                    found = re.search(pattern, line or "")
-                    if found:
-                        return found
-                left = end - time.monotonic()
-                assert left > 0 and None not in self.lines, f"no {pattern!r} in: {self.text()}"
-                self.changed.wait(left)
-
-    def text(self):
-        return "".join(line for line in self.lines if line)[-3000:]
-
-    def connect(self, receive_buffer=None):
-        connection = socket.socket()
-        if receive_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(DEADLINE)
-        connection.connect(("127.0.0.1", self.port))
-        return connection
+        if app.language == "js":
+            environment = served.without_leak_check(environment)
+        super().__init__(app.path, *options, stdout=subprocess.DEVNULL, env=environment, **how)
 
     def get(self, path, body=None):
         with self.connect() as connection, connection.makefile("rb") as file:
@@ -259,36 +163,21 @@ class Server:
 
     def end(self, at_once=False):
         """Its exit code; no sanitizer may have had a word."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it does not end: {self.text()}") from None
-        return self.ended(code, at_once)
+        return self.ended(super().end(), at_once)
 
     def end_at_once(self):
         """For scripts that would hold it up; they are not what the test is about."""
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         self.line("SIGTERM")
-        code = self.process.poll()
-        return self.end(at_once=True) if code is None else self.ended(code, True)
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.ended(self.wait(), True)
 
     def ended(self, code, at_once):
-        self.reader.join(DEADLINE)
         # At once, threads are left where they are, which the thread sanitizer reports.
         for word in ("data race", "AddressSanitizer" if at_once else "Sanitizer", "runtime error:", "check failed"):
             assert word not in self.text(), self.text()
         return code
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.reader.join(DEADLINE)
-        self.process.stderr.close()
 
 
 def reset(connection):
@@ -456,6 +345,36 @@ def clients_that_hang_up_anywhere_leave_nothing_behind(language):
         assert server.end_at_once() in (0, 128 + signal.SIGTERM)
 
 
+@test_in_both
+def a_client_that_goes_away_is_no_error_of_the_script(language):
+    with App(language) as app, Server(app) as server:
+        before = server.descriptors() + 4
+        for word in ("id", "stream", "later"):
+            for leave in (reset, socket.socket.close):
+                connection = server.connect()
+                connection.sendall(request(f"/0/{word}", b"x" * 300000)[:100000])
+                server.get("/0/id") # by now it is there
+                leave(connection)
+        server.until_descriptors(before)
+        equal(server.get("/0/throw")[0], 500)
+        equal(server.end(), 0)
+        equal(len(re.findall(r"^\S+ error ", server.text(), re.M)), 1, server.text())
+
+
+@test_in_both
+def a_body_that_nobody_reads_does_not_hold_up_the_next_request(language):
+    """Some clients read no answer before they have sent all they have."""
+    with App(language) as app, Server(app, "--event-timeout", "5s") as server:
+        for word in ("count", "throw", "bad"):
+            with server.connect() as connection:
+                connection.settimeout(20)  # the bound on a body without progress is higher
+                connection.sendall(request(f"/0/{word}", b"x" * 9000000) + request("/0/id"))
+                with connection.makefile("rb") as file:
+                    read_answer(file)
+                    equal(read_answer(file)[::2], (200, b"/0/id"), word)
+        equal(server.end(), 0)
+
+
 @test
 def half_open_clients_keep_nobody_from_being_served():
     with App("lua") as app, Server(app) as server:
@@ -557,25 +476,6 @@ def a_signal_does_not_wait_for_a_script_that_installs_for_ever():
             server.process.send_signal(signal.SIGTERM)
             server.line("SIGTERM")
             equal(server.end(at_once=True), 128 + signal.SIGTERM) # the second one: at once
-
-
-def main():
-    words = sys.argv[2:]
-    passed = failed = 0
-    for function in TESTS:
-        if words and not any(word in function.__name__ for word in words):
-            continue
-        begun = time.monotonic()
-        try:
-            function()
-            passed += 1
-            verdict = "ok"
-        except Exception:
-            failed += 1
-            verdict = "FAILED\n" + traceback.format_exc()
-        print(f"{function.__name__}: {verdict} ({time.monotonic() - begun:.1f} s)", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

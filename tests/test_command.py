@@ -1,61 +1,25 @@
 #!/usr/bin/env python3
 """tests/test_command.py MUSTER [WORD...] - the command from outside: its exit codes, its sentences, its HTTP.
 
-MUSTER is the built program.  With words, only the tests that have one of them in their name run.  Nothing
-here sleeps: a test waits for a line, an answer or an end, with a deadline that only a failure reaches.
+MUSTER is the built program.  With words, only the tests that have one of them in their name run (see served.py).
 The last line is 'N passed, N failed'.
 """
 import http.client
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 
-MUSTER = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "muster"
+sys.dont_write_bytecode = True
+import served # pylint: disable=wrong-import-position
+from served import DEADLINE, MUSTER, Folder, Process, contains, equal, main, read_chunk, read_head, test
+
 SAMPLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "examples", "sample")
-DEADLINE = 30
-TESTS = []
-# At its end the leak checker reads memory that the JavaScript engine has reserved only, and dies of it.
-os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-
-# The thread sanitizer (scripts/run_tests.py marks its run by this) may deliver the signal with which the
-# collector stops a thread only after that thread's wait has ended, which can be never.
-if "JSC_usePollingTraps" in os.environ:
-    os.environ["JSC_useGC"] = "0"
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-class Folder:
-    """A folder of a test's own, with files in it."""
-
-    def __init__(self, files=None):
-        self.path = os.path.realpath(tempfile.mkdtemp(prefix="muster-test-"))
-        for name, text in (files or {}).items():
-            path = os.path.join(self.path, name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text if isinstance(text, str) else json.dumps(text, indent=1))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def __truediv__(self, name):
-        return os.path.join(self.path, name)
+os.environ.update(served.without_leak_check(os.environ))
 
 
 def run(*words, **options):
@@ -65,97 +29,11 @@ def run(*words, **options):
     return done.returncode, done.stdout, done.stderr
 
 
-def equal(got, wanted):
-    assert got == wanted, f"got {got!r}, wanted {wanted!r}"
-
-
-def contains(text, part):
-    assert part in text, f"{part!r} is not in {text!r}"
-
-
 def one_sentence(text):
     assert text.startswith("muster: ") and text.count("\n") == 1, f"not one sentence: {text!r}"
 
 
-class Process:
-    """A command that runs on; its lines on standard error can be waited for."""
-
-    def __init__(self, *words):
-        self.process = subprocess.Popen([MUSTER, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        self.lines = []
-        self.seen = 0
-        self.changed = threading.Condition()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stderr:
-            with self.changed:
-                self.lines.append(line)
-                self.changed.notify_all()
-        with self.changed:
-            self.lines.append(None)
-            self.changed.notify_all()
-
-    def line(self, pattern):
-        """The next line that has the pattern in it."""
-        end = time.monotonic() + DEADLINE
-        with self.changed:
-            while True:
-                while self.seen < len(self.lines):
-                    line = self.lines[self.seen]
-                    assert line is not None, f"it ended without {pattern!r}: {self.text()}"
-                    self.seen += 1
-                    found = re.search(pattern, line)
-                    if found:
-                        return found
-                left = end - time.monotonic()
-                assert left > 0, f"no {pattern!r} in: {self.text()}"
-                self.changed.wait(left)
-
-    def text(self):
-        return "".join(line for line in self.lines if line)
-
-    def signal(self, number):
-        self.process.send_signal(number)
-
-    def wait(self):
-        code = self.process.wait(DEADLINE)
-        self.reader.join(DEADLINE)
-        return code
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.reader.join(DEADLINE)
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-
-class Server(Process):
-    def __init__(self, app, *options, listen="127.0.0.1:0"):
-        super().__init__("serve", "--listen", listen, *options, app)
-        try:
-            self.scopes, self.address = self.line(r"muster: (\d+) scopes? on (\S+)").groups()
-        except AssertionError:
-            self.__exit__()
-            raise
-        port = re.match(r"http://127\.0\.0\.1:(\d+)$", self.address)
-        self.port = int(port.group(1)) if port else None
-
-    def connect(self):
-        if self.port is not None:
-            return socket.create_connection(("127.0.0.1", self.port), DEADLINE)
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(DEADLINE)
-        connection.connect(self.address[len("unix:"):])
-        return connection
-
+class Server(served.Server):
     def ask(self, path, method="GET", body=None, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         connection.sock = self.connect()
@@ -175,10 +53,6 @@ class Server(Process):
     def begin(self, path):
         """A request on a thread of its own; join() gives the answer."""
         return Asking(self, path)
-
-    def end(self):
-        self.signal(signal.SIGTERM)
-        return self.wait()
 
 
 class Asking(threading.Thread):
@@ -221,31 +95,14 @@ class Raw:
         self.socket.sendall(text.encode() if isinstance(text, str) else text)
 
     def head(self):
-        status = int(self.file.readline().split()[1])
-        headers = {}
-        for line in iter(self.file.readline, b"\r\n"):
-            assert line, "the connection ended inside a head"
-            name, _, value = line.decode().partition(":")
-            headers[name.lower()] = value.strip()
-        return status, headers
+        return read_head(self.file)
 
     def chunk(self):
-        size = int(self.file.readline(), 16)
-        data = self.file.read(size)
-        self.file.readline()
-        return data.decode()
+        return read_chunk(self.file).decode()
 
     def answer(self, bodiless=False):
-        status, headers = self.head()
-        body = ""
-        if bodiless:
-            pass
-        elif headers.get("transfer-encoding") == "chunked":
-            for piece in iter(self.chunk, ""):
-                body += piece
-        else:
-            body = self.file.read(int(headers.get("content-length", 0))).decode()
-        return status, headers, body
+        status, headers, body = served.read_answer(self.file, bodiless)
+        return status, headers, body.decode()
 
 
 # ---- the command itself ----
@@ -880,22 +737,6 @@ def a_socket_that_a_killed_server_left_behind_is_replaced():
             equal(server.get("/hello"), "hello")
             code, _, err = run("serve", "--listen", f"unix:{path}", folder.path)
             equal((code, err), (1, f"muster: cannot listen on unix:{path}: Address already in use\n"))
-
-
-def main():
-    words = sys.argv[2:]
-    passed = failed = 0
-    for function in TESTS:
-        if words and not any(word in function.__name__ for word in words):
-            continue
-        try:
-            function()
-            passed += 1
-        except Exception:  # pylint: disable=broad-except
-            failed += 1
-            print(f"FAILED {function.__name__}\n{traceback.format_exc()}", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
 
 
 sys.exit(main())

@@ -527,6 +527,65 @@ START_TEST(a_body_that_its_reader_gave_up_is_read_and_dropped)
 }
 END_TEST
 
+/* Feeds until the stream is full; how much of `size` is left to be sent. */
+static size_t fill_stream(size_t size)
+{
+    char part[10000] = {0};
+    while (muster__http_connection_wants_input(connection) && size > 0) {
+        muster__http_connection_feed(connection, part, sizeof part, now);
+        size -= sizeof part;
+    }
+    return size;
+}
+
+START_TEST(a_body_that_nobody_can_read_any_more_is_dropped_once_it_is_answered)
+{
+    feed("PUT / HTTP/1.1\r\n" HOST "Content-Length: 300000\r\n\r\n");
+    size_t left = fill_stream(300000);
+    ck_assert_uint_gt(left, 0);
+    respond_text(0, "x");
+    expect_output(OK_TEXT("1", "x"));
+    ck_assert_uint_eq(fill_stream(left), 0);
+    feed(GET("/next"));
+    ck_assert_uint_eq(exchange_count, 2);
+}
+END_TEST
+
+START_TEST(a_body_is_dropped_when_its_reader_lets_go_after_the_answer)
+{
+    feed("PUT / HTTP/1.1\r\n" HOST "Content-Length: 300000\r\n\r\n");
+    struct muster__http_exchange *kept = exchanges[0];
+    muster__request_acquire(&kept->request);
+    size_t left = fill_stream(300000);
+    respond_text(0, "x");
+    expect_output(OK_TEXT("1", "x"));
+    ck_assert(!muster__http_connection_wants_input(connection));
+    now += MS(29000);
+    muster__http_connection_tick(connection, now);
+    ck_assert(!muster__http_connection_wants_input(connection));
+    muster__request_release(&kept->request);
+    ck_assert_uint_le(muster__http_connection_deadline(connection), now);
+    muster__http_connection_tick(connection, now);
+    ck_assert_uint_gt(muster__http_connection_deadline(connection), now + MS(20000)); /* time to send it */
+    ck_assert_uint_eq(fill_stream(left), 0);
+    feed(GET("/next"));
+    ck_assert_uint_eq(exchange_count, 2);
+}
+END_TEST
+
+START_TEST(a_dropped_body_is_no_longer_than_others)
+{
+    set_up_again((struct muster__http_options){.body_limit = 200000});
+    feed("PUT / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nfffff\r\n");
+    size_t left = fill_stream(1000000);
+    respond_text(0, "x");
+    expect_output(OK_TEXT("1", "x"));
+    ck_assert(!muster__http_connection_wants_shutdown(connection));
+    (void)fill_stream(left);
+    ck_assert(muster__http_connection_wants_shutdown(connection));
+}
+END_TEST
+
 START_TEST(an_early_answer_does_not_stop_the_body)
 {
     char text[32];
@@ -984,6 +1043,33 @@ START_TEST(a_half_closed_client_still_gets_its_answers)
 }
 END_TEST
 
+START_TEST(a_half_closed_client_waits_for_a_stream_only_while_it_moves)
+{
+    size_t written = 0;
+    feed(GET("/"));
+    struct muster_stream *stream = respond_stream(0, NULL, 0);
+    write_stream(stream, "one");
+    flush_all();
+    now += MS(100000);
+    muster__http_connection_tick(connection, now);
+    ck_assert(!muster__http_connection_is_done(connection)); /* it may still send */
+    muster__http_connection_eof(connection, now);
+    now += MS(29000);
+    muster__http_connection_tick(connection, now);
+    write_stream(stream, "two");
+    flush_all();
+    now += MS(29000);
+    muster__http_connection_tick(connection, now);
+    ck_assert(!muster__http_connection_is_done(connection));
+    now += MS(1000);
+    ck_assert_uint_eq(muster__http_connection_deadline(connection), now);
+    muster__http_connection_tick(connection, now);
+    ck_assert(muster__http_connection_is_done(connection));
+    ck_assert_int_eq(muster_stream_write(stream, "x", 1, &written), MUSTER_CLOSED);
+    muster_stream_release(stream);
+}
+END_TEST
+
 START_TEST(a_client_that_leaves_inside_its_body_aborts_the_stream)
 {
     feed("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
@@ -1236,6 +1322,9 @@ static void add_bodies(Suite *suite)
     tcase_add_test(tc, a_chunked_body_in_parts_comes_as_a_stream);
     tcase_add_test(tc, a_full_stream_holds_the_client_up_until_its_reader_made_room);
     tcase_add_test(tc, a_body_that_its_reader_gave_up_is_read_and_dropped);
+    tcase_add_test(tc, a_body_that_nobody_can_read_any_more_is_dropped_once_it_is_answered);
+    tcase_add_test(tc, a_body_is_dropped_when_its_reader_lets_go_after_the_answer);
+    tcase_add_test(tc, a_dropped_body_is_no_longer_than_others);
     tcase_add_test(tc, an_early_answer_does_not_stop_the_body);
     tcase_add_test(tc, a_streamed_body_beyond_its_limit_is_413_when_nobody_has_answered);
     tcase_add_test(tc, a_broken_body_is_400_when_nobody_has_answered);
@@ -1278,6 +1367,7 @@ static void add_life(Suite *suite)
     tcase_add_test(tc, an_idle_connection_closes_without_a_word);
     tcase_add_test(tc, a_client_that_does_not_read_is_dropped);
     tcase_add_test(tc, a_half_closed_client_still_gets_its_answers);
+    tcase_add_test(tc, a_half_closed_client_waits_for_a_stream_only_while_it_moves);
     tcase_add_test(tc, a_client_that_leaves_inside_its_body_aborts_the_stream);
     tcase_add_test(tc, an_exchange_outlives_its_connection);
     tcase_add_test(tc, a_stream_for_a_dead_connection_is_aborted);
