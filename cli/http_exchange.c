@@ -225,9 +225,11 @@ int muster__http_status_of(enum muster_status status)
         return 404;
     case MUSTER_REJECTED:
     case MUSTER_BAD_RESPONSE:
+    case MUSTER_CRASHED:
         return 502;
     case MUSTER_QUEUE_FULL:
     case MUSTER_REFUSED:
+    case MUSTER_RETRY:
     case MUSTER_WEDGED:
     case MUSTER_SHUTDOWN:
     case MUSTER_CLOSED:

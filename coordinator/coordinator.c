@@ -1,10 +1,16 @@
-/* coordinator/coordinator.c - the coordinator's thread: it feeds the core and does what the core says.
+/* coordinator/coordinator.c - the coordinator: it feeds the core and does what the core says.
  *
  * It runs no script and waits for no worker.  Messages come from any thread into one inbox, each in its
  * sender's memory; a round takes all of them, feeds the core an event for each and performs the actions;
  * what an action answers at once is fed after the actions of its step.  The scope map is published once
- * a round, before any job of that round settles. */
-#include "coordinator/instance.h"
+ * a round, before any job of that round settles.
+ *
+ * Rounds run in a role that one thread has at a time.  The coordinator's own thread takes it for whatever
+ * must not depend on the pool: deadlines, jobs, the shutdown.  For the rest a turn of the pool (the helper)
+ * does as well, and saves waking a thread on the way to a worker and back: what a pool thread tells, and
+ * what wants a worker, waits for that turn when the pool is free, and is found by the coordinator's thread
+ * in its next round otherwise, or when the turn is late. */
+#include "coordinator/hosting.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -23,7 +29,7 @@ struct muster__instance {
     uint32_t host;
     uint32_t incarnation;
     bool attached, opened;
-    struct muster__instance *next; /* in the table */
+    struct muster__entry entry; /* in the table */
 
     /* Two, because the first may still be ending when the second is sent. */
     struct muster__lifecycle {
@@ -54,20 +60,38 @@ static bool post_locked(struct muster *muster, struct muster__message *message)
     if (news) {
         message->posted = true;
         message->next = NULL;
-        bool first = muster->inbox.head == NULL;
         *muster->inbox.tail = message;
         muster->inbox.tail = &message->next;
-        if (first)
-            pthread_cond_signal(&muster->inbox.wake);
     }
     return news;
+}
+
+static void call_locked(struct muster *muster)
+{
+    muster->inbox.called = true;
+    pthread_cond_signal(&muster->inbox.wake);
 }
 
 bool muster__coordinator_post(struct muster *muster, struct muster__message *message)
 {
     pthread_mutex_lock(&muster->inbox.lock);
     bool news = post_locked(muster, message);
+    if (news)
+        call_locked(muster);
     pthread_mutex_unlock(&muster->inbox.lock);
+    return news;
+}
+
+/* For what a turn of the pool may do as well. */
+static bool post_to_helper(struct muster *muster, struct muster__message *message)
+{
+    if (atomic_load(&muster->closing) || !muster__pool_is_free(muster->pool))
+        return muster__coordinator_post(muster, message);
+    pthread_mutex_lock(&muster->inbox.lock);
+    bool news = post_locked(muster, message);
+    pthread_mutex_unlock(&muster->inbox.lock);
+    if (news)
+        muster__pool_schedule(muster->pool, &muster->helper);
     return news;
 }
 
@@ -76,7 +100,8 @@ static void instance_release(struct muster__instance *instance);
 static void post_from_instance(struct muster__instance *instance, struct muster__message *message)
 {
     atomic_fetch_add(&instance->references, 1);
-    if (!muster__coordinator_post(instance->muster, message))
+    if (!(muster__pool_is_current(instance->muster->pool) ? post_to_helper
+                                                          : muster__coordinator_post)(instance->muster, message))
         instance_release(instance);
 }
 
@@ -92,83 +117,73 @@ static void instance_release(struct muster__instance *instance)
 
 /* ---- tables: small chained hashes by id; ids count up, so their low bits spread ---- */
 
-static bool reserve_versions(struct muster *muster)
+static struct muster__entry **bucket_of(struct muster__table *table, uint64_t id)
 {
-    if (muster->own.version_count < muster->own.version_capacity)
+    return &table->buckets[id & (table->capacity - 1)];
+}
+
+static void link_entry(struct muster__table *table, struct muster__entry *entry)
+{
+    struct muster__entry **bucket = bucket_of(table, entry->id);
+    entry->next = *bucket;
+    *bucket = entry;
+}
+
+/* Room for one more. */
+static bool reserve(struct muster__table *table)
+{
+    if (table->count < table->capacity)
         return true;
-    size_t capacity = muster->own.version_capacity ? muster->own.version_capacity * 2 : 64;
-    struct muster__version **buckets = calloc(capacity, sizeof(struct muster__version *));
-    if (!buckets)
+    struct muster__table larger = {.capacity = table->capacity ? table->capacity * 2 : 64};
+    larger.buckets = calloc(larger.capacity, sizeof(struct muster__entry *));
+    if (!larger.buckets)
         return false;
-    for (size_t i = 0; i < muster->own.version_capacity; i++)
-        while (muster->own.versions[i]) {
-            struct muster__version *version = muster->own.versions[i];
-            muster->own.versions[i] = version->next;
-            version->next = buckets[version->id & (capacity - 1)];
-            buckets[version->id & (capacity - 1)] = version;
+    for (size_t i = 0; i < table->capacity; i++)
+        while (table->buckets[i]) {
+            struct muster__entry *entry = table->buckets[i];
+            table->buckets[i] = entry->next;
+            link_entry(&larger, entry);
         }
-    free(muster->own.versions);
-    muster->own.versions = buckets;
-    muster->own.version_capacity = capacity;
+    free(table->buckets);
+    larger.count = table->count;
+    *table = larger;
     return true;
+}
+
+static void insert(struct muster__table *table, struct muster__entry *entry, uint64_t id)
+{
+    entry->id = id;
+    link_entry(table, entry);
+    table->count++;
+}
+
+static struct muster__entry *find(struct muster__table *table, uint64_t id)
+{
+    struct muster__entry *entry = table->capacity ? *bucket_of(table, id) : NULL;
+    while (entry && entry->id != id)
+        entry = entry->next;
+    return entry;
+}
+
+static void take_out(struct muster__table *table, struct muster__entry *entry)
+{
+    struct muster__entry **at = bucket_of(table, entry->id);
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = entry->next;
+    table->count--;
 }
 
 static struct muster__version *find_version(struct muster *muster, uint32_t id)
 {
-    struct muster__version *version =
-        muster->own.version_capacity ? muster->own.versions[id & (muster->own.version_capacity - 1)] : NULL;
-    while (version && version->id != id)
-        version = version->next;
-    return version;
-}
-
-static void remove_version(struct muster *muster, uint32_t id)
-{
-    struct muster__version **at = &muster->own.versions[id & (muster->own.version_capacity - 1)];
-    while ((*at)->id != id)
-        at = &(*at)->next;
-    *at = (*at)->next;
-    muster->own.version_count--;
-}
-
-static bool reserve_instances(struct muster *muster)
-{
-    if (muster->own.instance_count < muster->own.instance_capacity)
-        return true;
-    size_t capacity = muster->own.instance_capacity ? muster->own.instance_capacity * 2 : 64;
-    struct muster__instance **buckets = calloc(capacity, sizeof(struct muster__instance *));
-    if (!buckets)
-        return false;
-    for (size_t i = 0; i < muster->own.instance_capacity; i++)
-        while (muster->own.instances[i]) {
-            struct muster__instance *instance = muster->own.instances[i];
-            muster->own.instances[i] = instance->next;
-            instance->next = buckets[instance->id & (capacity - 1)];
-            buckets[instance->id & (capacity - 1)] = instance;
-        }
-    free(muster->own.instances);
-    muster->own.instances = buckets;
-    muster->own.instance_capacity = capacity;
-    return true;
+    struct muster__entry *entry = find(&muster->own.versions, id);
+    return entry ? MUSTER_CONTAINER_OF(entry, struct muster__version, entry) : NULL;
 }
 
 static struct muster__instance *find_instance(struct muster *muster, uint64_t id)
 {
-    struct muster__instance *instance =
-        muster->own.instance_capacity ? muster->own.instances[id & (muster->own.instance_capacity - 1)]
-                                      : NULL;
-    while (instance && instance->id != id)
-        instance = instance->next;
-    return instance;
-}
-
-static void remove_instance(struct muster *muster, uint64_t id)
-{
-    struct muster__instance **at = &muster->own.instances[id & (muster->own.instance_capacity - 1)];
-    while ((*at)->id != id)
-        at = &(*at)->next;
-    *at = (*at)->next;
-    muster->own.instance_count--;
+    struct muster__entry *entry = find(&muster->own.instances, id);
+    return entry ? MUSTER_CONTAINER_OF(entry, struct muster__instance, entry) : NULL;
 }
 
 /* ---- events to the core ---- */
@@ -190,6 +205,13 @@ static void answer(struct muster *muster, struct muster__core_event event)
 }
 
 /* ---- what a worker tells ---- */
+
+static void on_opened(void *user_data)
+{
+    struct muster__instance *instance = user_data;
+    instance->opened = true; /* read when `started` or `gone` has come */
+    atomic_fetch_add(&instance->muster->counters.running, 1); /* before anybody has its first answer */
+}
 
 static void on_started(void *user_data, enum muster_status status, const struct muster_error *error)
 {
@@ -238,7 +260,8 @@ static void run_started(struct muster__message *message, struct muster *muster)
     }
     feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_STARTED,
                                               .instance = instance->id,
-                                              .status = instance->started_status});
+                                              .status = instance->started_status,
+                                              .ok = instance->opened});
     instance_release(instance);
 }
 
@@ -316,7 +339,13 @@ static void on_gone(void *user_data, const struct muster__worker_report *report)
 {
     struct muster__instance *instance = user_data;
     instance->gone_status = report->status;
-    (void)muster__coordinator_post(instance->muster, &instance->gone); /* with the worker's reference */
+    (void)post_to_helper(instance->muster, &instance->gone); /* with the worker's reference */
+}
+
+static void note_crash(struct muster *muster, struct muster__version *version)
+{
+    uint64_t random = muster->own.random = muster->own.random * 6364136223846793005u + 1442695040888963407u;
+    muster__crash_record_note(&version->crashes, muster__now_us(), random >> 33);
 }
 
 static void run_gone(struct muster__message *message, struct muster *muster)
@@ -327,6 +356,8 @@ static void run_gone(struct muster__message *message, struct muster *muster)
                     (unsigned long long)instance->id, muster_status_sentence(instance->gone_status));
     muster__service_gone(muster->service, instance->worker, instance->gone_status, muster__now_us());
     instance->worker = NULL;
+    if (instance->gone_status == MUSTER_CRASHED)
+        note_crash(muster, instance->version);
     feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_GONE,
                                               .instance = instance->id,
                                               .status = instance->gone_status});
@@ -334,6 +365,7 @@ static void run_gone(struct muster__message *message, struct muster *muster)
 }
 
 static const struct muster__worker_listener listener = {
+    .opened = on_opened,
     .started = on_started,
     .console = on_console,
     .report = on_report,
@@ -405,7 +437,7 @@ static struct muster__instance *make_instance(struct muster *muster, uint64_t id
     if (instance)
         return instance;
     struct muster__version *version = find_version(muster, version_id);
-    instance = version && reserve_instances(muster) ? calloc(1, sizeof(*instance)) : NULL;
+    instance = version && reserve(&muster->own.instances) ? calloc(1, sizeof(*instance)) : NULL;
     if (!instance)
         return NULL;
     atomic_init(&instance->references, 1);
@@ -417,11 +449,7 @@ static struct muster__instance *make_instance(struct muster *muster, uint64_t id
     instance->close_self.run = run_close_self;
     instance->wedged.run = run_wedged;
     instance->gone.run = run_gone;
-    struct muster__instance **bucket =
-        &muster->own.instances[id & (muster->own.instance_capacity - 1)];
-    instance->next = *bucket;
-    *bucket = instance;
-    muster->own.instance_count++;
+    insert(&muster->own.instances, &instance->entry, id);
     return instance;
 }
 
@@ -433,23 +461,101 @@ static uint64_t hash_text(const char *text)
     return hash;
 }
 
+/* ---- placement; and what a version has to bear that killed its process ---- */
+
+struct muster__pause {
+    struct muster__pause *next;
+    uint64_t instance, until_us;
+};
+
+static struct muster__core_event place(struct muster *muster, struct muster__instance *instance, bool alone)
+{
+    struct muster__core_event event = {.kind = MUSTER__CORE_PLACED, .instance = instance->id};
+    struct muster_placement_request request = {
+        .size = sizeof(request),
+        .id = instance->id,
+        .key = hash_text(instance->version->scope),
+        .requester = muster->local_host,
+    };
+    muster__hosting_ask(instance->version, alone, &request);
+    event.status = muster__service_place(muster->service, &request, muster__now_us(), &event.host);
+    return event;
+}
+
+static struct muster__core_event refuse_quarantined(struct muster *muster, struct muster__instance *instance,
+                                                    const struct muster__crash_verdict *verdict)
+{
+    uint64_t now_us = muster__now_us();
+    muster_error_clean_up(&instance->started_error);
+    muster_error_set(&instance->started_error, MUSTER_REFUSED,
+                     "%s has killed its process %u times; it is refused for %.1f s more",
+                     instance->version->scope, verdict->total,
+                     (double)(verdict->not_before_us > now_us ? verdict->not_before_us - now_us : 0) / 1e6);
+    muster__log(muster, MUSTER_LOG_WARNING, instance->version->scope, "%s",
+                instance->started_error.message ? instance->started_error.message : "refused");
+    return (struct muster__core_event){
+        .kind = MUSTER__CORE_PLACED, .instance = instance->id, .status = MUSTER_REFUSED};
+}
+
+/* False: out of memory, so it does without. */
+static bool pause_start(struct muster *muster, const struct muster__instance *instance, uint64_t until_us)
+{
+    struct muster__pause *pause = malloc(sizeof *pause);
+    if (!pause)
+        return false;
+    *pause = (struct muster__pause){muster->own.pauses, instance->id, until_us};
+    muster->own.pauses = pause;
+    return true;
+}
+
 static void do_place(struct muster *muster, const struct muster__core_action *action)
 {
-    struct muster__core_event event = {.kind = MUSTER__CORE_PLACED,
-                                       .instance = action->instance,
-                                       .status = MUSTER_NO_MEMORY};
     struct muster__instance *instance = make_instance(muster, action->instance, action->version);
-    if (instance) {
-        const struct muster_placement_request request = {
-            .size = sizeof(request),
-            .id = action->instance,
-            .key = hash_text(instance->version->scope),
-            .requester = muster->local_host,
-        };
-        event.status =
-            muster__service_place(muster->service, &request, muster__now_us(), &event.host);
+    if (!instance) {
+        answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_PLACED,
+                                                   .instance = action->instance,
+                                                   .status = MUSTER_NO_MEMORY});
+        return;
     }
-    answer(muster, event);
+    uint64_t now_us = muster__now_us();
+    const struct muster__crash_verdict verdict =
+        muster__crash_record_judge(&instance->version->crashes, now_us);
+    if (verdict.quarantined)
+        answer(muster, refuse_quarantined(muster, instance, &verdict));
+    else if (verdict.not_before_us <= now_us || !pause_start(muster, instance, verdict.not_before_us))
+        answer(muster, place(muster, instance, verdict.alone));
+}
+
+static void end_pauses(struct muster *muster)
+{
+    struct muster__pause **at = &muster->own.pauses;
+    uint64_t now_us = muster->own.pauses ? muster__now_us() : 0;
+    while (*at) {
+        struct muster__pause *pause = *at;
+        if (pause->until_us > now_us) {
+            at = &pause->next;
+            continue;
+        }
+        *at = pause->next;
+        struct muster__instance *instance = find_instance(muster, pause->instance);
+        if (instance) {
+            const struct muster__core_event event =
+                place(muster, instance, muster__crash_record_judge(&instance->version->crashes, now_us).alone);
+            feed(muster, &event);
+            at = &muster->own.pauses; /* it may have changed */
+        }
+        free(pause);
+    }
+}
+
+/* When there is something to do at the latest. */
+static uint64_t next_deadline(const struct muster *muster)
+{
+    uint64_t deadline_us = muster__core_deadline(muster->core);
+    for (const struct muster__pause *pause = muster->own.pauses; pause; pause = pause->next)
+        if (pause->until_us < deadline_us)
+            deadline_us = pause->until_us;
+    return deadline_us;
 }
 
 static void do_start(struct muster *muster, const struct muster__core_action *action)
@@ -475,6 +581,7 @@ static void do_start(struct muster *muster, const struct muster__core_action *ac
         .limits = version->limits,
         .slot = version->slot,
         .incarnation = instance->incarnation,
+        .may_open = action->may_open,
         .listener = &listener,
         .user_data = instance,
     };
@@ -502,13 +609,25 @@ static void do_open(struct muster *muster, const struct muster__core_action *act
         (void)instance->worker->class->open(instance->worker, muster__now_us());
 }
 
+/* A worker that waits for a thread is not late with what was posted to it: its grace time begins when a
+ * thread has come to it. */
+static uint64_t alive_until(const struct muster__instance *instance, const struct muster__slot_sample *sample)
+{
+    struct muster__worker_stats stats = {0};
+    uint64_t now_us = muster__now_us();
+    if (!sample->waiting || sample->alive_until_us >= now_us || !instance->worker)
+        return sample->alive_until_us;
+    instance->worker->class->stats(instance->worker, &stats);
+    return stats.waits ? now_us : sample->alive_until_us;
+}
+
 static void do_sample(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__instance *instance = find_instance(muster, action->instance);
     const struct muster__slot_sample sample = muster__slot_sample(instance->version->slot);
     answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_SAMPLED,
                                                .instance = action->instance,
-                                               .alive_until_us = sample.alive_until_us,
+                                               .alive_until_us = alive_until(instance, &sample),
                                                .holds = sample.holds});
 }
 
@@ -584,11 +703,13 @@ static void fail_list(struct muster__version *version, struct muster__request *l
 static const struct muster_error *start_error(struct muster *muster, uint32_t version,
                                               enum muster_status status)
 {
-    for (size_t i = 0; i < muster->own.instance_capacity; i++)
-        for (struct muster__instance *at = muster->own.instances[i]; at; at = at->next)
+    for (size_t i = 0; i < muster->own.instances.capacity; i++)
+        for (struct muster__entry *entry = muster->own.instances.buckets[i]; entry; entry = entry->next) {
+            struct muster__instance *at = MUSTER_CONTAINER_OF(entry, struct muster__instance, entry);
             if (at->version->id == version && at->started_error.message &&
                 at->started_error.status == status)
                 return &at->started_error;
+        }
     return NULL;
 }
 
@@ -608,7 +729,7 @@ static void do_dispose(struct muster *muster, const struct muster__core_action *
     struct muster__version *version = find_version(muster, action->version);
     fail_list(version, muster__slot_close(version->slot),
               atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND, NULL);
-    remove_version(muster, action->version);
+    take_out(&muster->own.versions, &version->entry);
     muster__version_release(version);
 }
 
@@ -649,7 +770,7 @@ static void do_forget(struct muster *muster, const struct muster__core_action *a
     struct muster__instance *instance = find_instance(muster, action->instance);
     if (!instance)
         return;
-    remove_instance(muster, action->instance);
+    take_out(&muster->own.instances, &instance->entry);
     if (instance->opened)
         atomic_fetch_sub(&muster->counters.running, 1);
     instance_release(instance);
@@ -754,21 +875,41 @@ static void look_closed(struct muster *muster)
     }
 }
 
-static struct muster__message *wait_for_messages(struct muster *muster)
+static struct muster__message *take_role_locked(struct muster *muster)
 {
-    uint64_t deadline_us = muster__core_deadline(muster->core);
-    struct timespec until = {(time_t)(deadline_us / 1000000), (long)(deadline_us % 1000000) * 1000};
-    pthread_mutex_lock(&muster->inbox.lock);
-    int late = 0;
-    while (!muster->inbox.head && !muster->inbox.quit && !late) {
-        if (deadline_us == UINT64_MAX)
-            pthread_cond_wait(&muster->inbox.wake, &muster->inbox.lock);
-        else
-            late = pthread_cond_timedwait(&muster->inbox.wake, &muster->inbox.lock, &until);
-    }
     struct muster__message *list = muster->inbox.head;
     muster->inbox.head = NULL;
     muster->inbox.tail = &muster->inbox.head;
+    muster->inbox.stepping = true;
+    return list;
+}
+
+static bool is_wanted_locked(const struct muster *muster)
+{
+    return muster->inbox.head || muster->inbox.called || muster->inbox.quit ||
+           muster->inbox.until_us <= muster__now_us();
+}
+
+static void sleep_locked(struct muster *muster)
+{
+    uint64_t until_us = muster->inbox.stepping ? UINT64_MAX : muster->inbox.until_us;
+    struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
+    muster->inbox.asleep_until_us = until_us;
+    if (until_us == UINT64_MAX)
+        pthread_cond_wait(&muster->inbox.wake, &muster->inbox.lock);
+    else
+        (void)pthread_cond_timedwait(&muster->inbox.wake, &muster->inbox.lock, &until);
+    muster->inbox.asleep_until_us = 0;
+}
+
+/* Thread: the coordinator's own.  With the role. */
+static struct muster__message *wait_for_messages(struct muster *muster)
+{
+    pthread_mutex_lock(&muster->inbox.lock);
+    while (muster->inbox.stepping || !is_wanted_locked(muster))
+        sleep_locked(muster);
+    muster->inbox.called = false;
+    struct muster__message *list = take_role_locked(muster);
     pthread_mutex_unlock(&muster->inbox.lock);
     return list;
 }
@@ -781,29 +922,64 @@ static void run_message(struct muster *muster, struct muster__message *message)
     message->run(message, muster);
 }
 
+static void run_round(struct muster *muster, struct muster__message *list)
+{
+    muster__scope_map_begin(muster->scopes);
+    while (list) {
+        struct muster__message *message = list;
+        list = message->next;
+        run_message(muster, message);
+    }
+    end_pauses(muster);
+    if (muster__core_deadline(muster->core) <= muster__now_us())
+        feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_TICK});
+    muster__scope_map_commit(muster->scopes);
+}
+
+static void give_role_back_locked(struct muster *muster)
+{
+    muster->inbox.stepping = false;
+    muster->inbox.until_us = next_deadline(muster);
+}
+
 static void *coordinator_main(void *argument)
 {
     struct muster *muster = argument;
+    bool quit = false;
     is_coordinator = true;
     pthread_setname_np(pthread_self(), "muster-coord");
-    for (;;) {
-        struct muster__message *list = wait_for_messages(muster);
-        muster__scope_map_begin(muster->scopes);
-        while (list) {
-            struct muster__message *message = list;
-            list = message->next;
-            run_message(muster, message);
-        }
-        if (muster__core_deadline(muster->core) <= muster__now_us())
-            feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_TICK});
-        muster__scope_map_commit(muster->scopes);
+    while (!quit) {
+        run_round(muster, wait_for_messages(muster));
         look_closed(muster);
         pthread_mutex_lock(&muster->inbox.lock);
-        bool quit = muster->inbox.quit && !muster->inbox.head;
+        give_role_back_locked(muster);
+        quit = muster->inbox.quit && !muster->inbox.head;
         pthread_mutex_unlock(&muster->inbox.lock);
-        if (quit)
-            return NULL;
     }
+    return NULL;
+}
+
+/* A turn of the pool.  When another has the role, that one looks at the inbox once more. */
+static bool help(struct muster__actor *actor)
+{
+    struct muster *muster = MUSTER_CONTAINER_OF(actor, struct muster, helper);
+    pthread_mutex_lock(&muster->inbox.lock);
+    bool mine = !muster->inbox.stepping && muster->inbox.head;
+    struct muster__message *list = mine ? take_role_locked(muster) : NULL;
+    pthread_mutex_unlock(&muster->inbox.lock);
+    if (!mine)
+        return false;
+    is_coordinator = true;
+    run_round(muster, list);
+    is_coordinator = false;
+    pthread_mutex_lock(&muster->inbox.lock);
+    give_role_back_locked(muster);
+    /* It waits for the role, or sleeps longer than it may now. */
+    if (muster->inbox.called || muster->inbox.quit || muster->own.core_closed ||
+        muster->inbox.until_us < muster->inbox.asleep_until_us)
+        call_locked(muster);
+    pthread_mutex_unlock(&muster->inbox.lock);
+    return false;
 }
 
 /* ---- from other threads ---- */
@@ -820,8 +996,18 @@ void muster__coordinator_want(struct muster__slot *slot, void *user_data)
     struct muster__version *version = user_data;
     (void)slot;
     muster__version_acquire(version); /* the message's; one that waits already has its own */
-    if (!muster__coordinator_post(version->muster, &version->want))
+    if (!post_to_helper(version->muster, &version->want))
         muster__version_release(version);
+}
+
+/* It was refused before it could be a job: its sender hears why, as of any other. */
+void muster__coordinator_run_refusal(struct muster__message *message, struct muster *muster)
+{
+    struct muster_handle *job = MUSTER_CONTAINER_OF(message, struct muster_handle, message);
+    (void)muster;
+    (void)muster__request_settle(&job->request, &(struct muster__outcome){.status = job->refusal.status,
+                                                                           .error = &job->refusal});
+    muster__request_release(&job->request);
 }
 
 /* A job of the embedder's: register, unregister, stop. */
@@ -836,18 +1022,15 @@ void muster__coordinator_run_job(struct muster__message *message, struct muster 
         .scope = job->scope,
         .script = offered ? offered->identity : NULL,
         .lazy = offered && offered->lazy,
+        .idle_us = offered ? offered->idle_us : 0,
     };
     if (offered) {
-        if (!reserve_versions(muster)) {
+        if (!reserve(&muster->own.versions)) {
             (void)muster__request_fail(&job->request, MUSTER_NO_MEMORY, NULL);
             muster__request_release(&job->request);
             return;
         }
-        struct muster__version **bucket =
-            &muster->own.versions[offered->id & (muster->own.version_capacity - 1)];
-        offered->next = *bucket;
-        *bucket = muster__version_acquire(offered);
-        muster->own.version_count++;
+        insert(&muster->own.versions, &muster__version_acquire(offered)->entry, offered->id);
     }
     feed(muster, &event);
 }
@@ -858,22 +1041,18 @@ static void run_close(struct muster__message *message, struct muster *muster)
     feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_CLOSE});
 }
 
-static void run_look(struct muster__message *message, struct muster *muster)
-{
-    (void)message;
-    (void)muster; /* the round ends with a look */
-}
-
 void muster__coordinator_look_closed(struct muster *muster)
 {
-    (void)muster__coordinator_post(muster, &muster->inbox.look_message);
+    pthread_mutex_lock(&muster->inbox.lock);
+    call_locked(muster); /* each round of its own thread ends with a look */
+    pthread_mutex_unlock(&muster->inbox.lock);
 }
 
 void muster__coordinator_settled_while_closing(struct muster *muster)
 {
     pthread_mutex_lock(&muster->inbox.lock);
     if (atomic_fetch_sub(&muster->open_handles, 1) == (MUSTER__CLOSING | 1))
-        (void)post_locked(muster, &muster->inbox.look_message);
+        call_locked(muster);
     pthread_mutex_unlock(&muster->inbox.lock);
 }
 
@@ -882,6 +1061,7 @@ void muster__coordinator_close(struct muster *muster)
     pthread_mutex_lock(&muster->inbox.lock);
     atomic_fetch_or(&muster->open_handles, MUSTER__CLOSING);
     (void)post_locked(muster, &muster->inbox.close_message);
+    call_locked(muster);
     pthread_mutex_unlock(&muster->inbox.lock);
 }
 
@@ -897,7 +1077,8 @@ enum muster_status muster__coordinator_start(struct muster *muster)
     pthread_condattr_destroy(&monotonic);
     muster->inbox.tail = &muster->inbox.head;
     muster->inbox.close_message.run = run_close;
-    muster->inbox.look_message.run = run_look;
+    muster->inbox.until_us = UINT64_MAX;
+    muster__actor_init(&muster->helper, help);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = pthread_create(&muster->own.thread, NULL, coordinator_main, muster);
@@ -909,14 +1090,15 @@ enum muster_status muster__coordinator_start(struct muster *muster)
 /* Those that were registered to the end. */
 static void release_versions(struct muster *muster)
 {
-    for (size_t i = 0; i < muster->own.version_capacity; i++)
-        while (muster->own.versions[i]) {
-            struct muster__version *version = muster->own.versions[i];
-            muster->own.versions[i] = version->next;
+    for (size_t i = 0; i < muster->own.versions.capacity; i++)
+        while (muster->own.versions.buckets[i]) {
+            struct muster__version *version =
+                MUSTER_CONTAINER_OF(muster->own.versions.buckets[i], struct muster__version, entry);
+            take_out(&muster->own.versions, &version->entry);
             fail_list(version, muster__slot_close(version->slot), MUSTER_SHUTDOWN, NULL);
             muster__version_release(version);
         }
-    free(muster->own.versions);
+    free(muster->own.versions.buckets);
 }
 
 void muster__coordinator_join(struct muster *muster)
@@ -931,5 +1113,10 @@ void muster__coordinator_join(struct muster *muster)
     muster->own.running = false;
     free(muster->own.pending);
     release_versions(muster);
-    free(muster->own.instances);
+    free(muster->own.instances.buckets);
+    while (muster->own.pauses) {
+        struct muster__pause *pause = muster->own.pauses;
+        muster->own.pauses = pause->next;
+        free(pause);
+    }
 }

@@ -22,7 +22,8 @@
 struct muster__core;
 
 struct muster__core_options {
-    uint64_t idle_us;      /* stage 1: without activity for so long (what the slot counts in alive_until) */
+    uint64_t idle_us;      /* stage 1: without activity for so long (what the slot counts in alive_until);
+                            * of a version that does not say it */
     uint64_t grace_us;     /* stage 2: work that still holds a token after that gets so long */
     uint64_t start_us;     /* from the start to a script that was evaluated */
     uint64_t lifecycle_us; /* for install, and for activate */
@@ -36,12 +37,12 @@ struct muster__core_options {
 
 /* Version and job ids are the driver's and unique for ever; instance ids are the core's.  0: none. */
 #define MUSTER__CORE_EVENT_LIST(X)                                                                 \
-    X(REGISTER, "job, version, scope, script, lazy")                                               \
+    X(REGISTER, "job, version, scope, script, lazy, idle")                                         \
     X(UNREGISTER, "job, scope")                                                                    \
     X(WANT, "version: a request waits in a slot that has no instance")                             \
     X(PLACED, "instance, host; or status REFUSED")                                                 \
     X(HOST_REFUSED, "instance, and host unless 0: it began to die before it took it; place again")  \
-    X(STARTED, "instance; status of the evaluation")                                               \
+    X(STARTED, "instance, status of the evaluation; ok: it opened its slot itself, as START allowed") \
     X(INSTALL_ENDED, "instance, status of the install event")                                      \
     X(ACTIVATE_ENDED, "instance, status of the activate event (a failure is ignored)")             \
     X(SKIP_WAITING, "instance: its script said so")                                                \
@@ -58,7 +59,8 @@ struct muster__core_options {
     X(PUBLISH, "scope, version: requests for this scope go to this version's slot from now on")    \
     X(WITHDRAW, "scope: no registration any more; nothing controls its URLs")                      \
     X(PLACE, "instance, version: ask the policy, answer PLACED")                                   \
-    X(START, "instance, version, host: start it; STARTED, HOST_REFUSED or GONE follow")            \
+    X(START, "instance, version, host: start it; STARTED, HOST_REFUSED or GONE follow.  may_open: its " \
+             "slot may be opened as soon as the script is evaluated, without asking again")         \
     X(INSTALL, "instance: dispatch install; INSTALL_ENDED follows, or GONE")                       \
     X(ACTIVATE, "instance: dispatch activate; ACTIVATE_ENDED follows, or GONE")                    \
     X(OPEN, "instance, version: its slot runs: requests are delivered from now on")                \
@@ -120,6 +122,7 @@ struct muster__core_event {
     bool ok;
     bool lazy;           /* REGISTER: install when the first request wants it; the job settles at once.
                           * Over a version that has run it installs at once, like any update */
+    uint64_t idle_us;    /* REGISTER: the version's own; 0: the core's */
     uint64_t alive_until_us;
     uint32_t holds;
     const char *scope;  /* borrowed during the step */
@@ -134,6 +137,7 @@ struct muster__core_action {
     uint32_t host;
     enum muster_status status;
     enum muster__stop_reason reason;
+    bool may_open;     /* START */
     const char *scope; /* the core's, until the next step */
 };
 

@@ -19,7 +19,8 @@
 /* What a live instance ignores: it comes twice, or crossed something on its way. */
 #define LATE_ANSWERS_ABOUT_THE_START                                                               \
     IN(PLACED) = STAY, IN(REFUSED) = STAY, IN(HOST_REFUSED) = STAY, IN(HOSTS_EXHAUSTED) = STAY,    \
-    IN(READY_NEW) = STAY, IN(READY_INSTALLED) = STAY, IN(READY) = STAY, IN(NOT_READY) = STAY
+    IN(READY_NEW) = STAY, IN(READY_INSTALLED) = STAY, IN(READY) = STAY, IN(READY_OPEN) = STAY,     \
+    IN(NOT_READY) = STAY
 #define LATE_ANSWERS_ABOUT_INSTALL IN(INSTALLED) = STAY, IN(NOT_INSTALLED) = STAY
 #define LATE_ANSWERS_ABOUT_IDLENESS IN(SAMPLED) = STAY, IN(RETIRED) = STAY, IN(BUSY) = STAY
 
@@ -27,7 +28,7 @@
 #define DYING                                                                                      \
     IN(PLACED) = STAY, IN(REFUSED) = STAY, IN(HOST_REFUSED) = TO(GONE, FORGET),                    \
     IN(HOSTS_EXHAUSTED) = TO(GONE, FORGET), IN(READY_NEW) = STAY, IN(READY_INSTALLED) = STAY,      \
-    IN(READY) = STAY, IN(NOT_READY) = STAY, LATE_ANSWERS_ABOUT_INSTALL,                            \
+    IN(READY) = STAY, IN(READY_OPEN) = STAY, IN(NOT_READY) = STAY, LATE_ANSWERS_ABOUT_INSTALL,     \
     IN(ACTIVATE_ENDED) = STAY, LATE_ANSWERS_ABOUT_IDLENESS, IN(CLOSE_SELF) = STAY,                 \
     IN(GONE) = TO(GONE, FORGET), IN(END) = STAY, IN(FORCE) = STAY, IN(DRAIN) = STAY
 
@@ -39,8 +40,8 @@ static const struct muster__phase_step table[MUSTER__PHASE_COUNT][MUSTER__INPUT_
         IN(REFUSED) = TO(GONE, REFUSE),
         IN(HOST_REFUSED) = STAY, /* twice: it is being placed again */
         IN(HOSTS_EXHAUSTED) = STAY,
-        IN(READY_NEW) = STAY, IN(READY_INSTALLED) = STAY, IN(READY) = STAY, IN(NOT_READY) = STAY,
-        LATE_ANSWERS_ABOUT_INSTALL, IN(ACTIVATE_ENDED) = STAY, LATE_ANSWERS_ABOUT_IDLENESS,
+        IN(READY_NEW) = STAY, IN(READY_INSTALLED) = STAY, IN(READY) = STAY, IN(READY_OPEN) = STAY,
+        IN(NOT_READY) = STAY, LATE_ANSWERS_ABOUT_INSTALL, IN(ACTIVATE_ENDED) = STAY, LATE_ANSWERS_ABOUT_IDLENESS,
         IN(CLOSE_SELF) = STAY, IN(WEDGED) = STAY, IN(GONE) = STAY, /* nothing runs yet */
         IN(DRAIN) = STAY,
         IN(END) = TO(GONE, DROP),
@@ -54,6 +55,7 @@ static const struct muster__phase_step table[MUSTER__PHASE_COUNT][MUSTER__INPUT_
         IN(READY_NEW) = TO(INSTALLING, INSTALL),
         IN(READY_INSTALLED) = TO(INSTALLED, WAIT),
         IN(READY) = TO(RUNNING, OPEN),
+        IN(READY_OPEN) = TO(RUNNING, NOTE_OPEN),
         IN(NOT_READY) = TO(STOPPING, FAIL_START),
         LATE_ANSWERS_ABOUT_INSTALL, IN(ACTIVATE_ENDED) = STAY, LATE_ANSWERS_ABOUT_IDLENESS,
         IN(CLOSE_SELF) = TO(STOPPING, STOP_EARLY),
@@ -195,6 +197,11 @@ static bool is_draining(const struct muster__core_instance *instance)
     return instance->version->role == MUSTER__ROLE_REDUNDANT;
 }
 
+static uint64_t idle_us(const struct muster__core *core, const struct muster__core_instance *instance)
+{
+    return instance->version->idle_us != 0 ? instance->version->idle_us : core->options.idle_us;
+}
+
 static void set_timer(struct muster__core *core, struct muster__core_instance *instance,
                       uint64_t delay_us)
 {
@@ -268,11 +275,19 @@ static void forget(struct muster__core *core, struct muster__core_instance *inst
 
 /* ---- acts ---- */
 
+/* The deadline runs since the first PLACE.  A version that was activated before needs nothing of the
+ * coordinator between its script and its requests; should the instance be ended in the meantime, VACATE
+ * takes it off its slot, whether that was opened or not. */
 static void act_start(struct muster__core *core, struct muster__core_instance *instance,
                       const struct cause *cause)
 {
-    (void)cause; /* the deadline runs since the first PLACE */
-    tell(core, instance, MUSTER__DO_START);
+    (void)cause;
+    muster__core_emit(core, (struct muster__core_action){
+                                .kind = MUSTER__DO_START,
+                                .instance = instance->id,
+                                .version = instance->version->id,
+                                .host = instance->host,
+                                .may_open = instance->version->state == MUSTER__VERSION_ACTIVATED });
 }
 
 static void act_refuse(struct muster__core *core, struct muster__core_instance *instance,
@@ -306,7 +321,7 @@ static void act_wait(struct muster__core *core, struct muster__core_instance *in
 {
     (void)cause; /* the scope's advance activates it if it may */
     instance->asked = MUSTER__ASKED_NOTHING;
-    instance->alive_until_us = muster__core_timer_after(core, core->options.idle_us);
+    instance->alive_until_us = muster__core_timer_after(core, idle_us(core, instance));
     muster__core_timer_set(core, &instance->timer, instance->alive_until_us);
 }
 
@@ -333,7 +348,7 @@ static void act_sample(struct muster__core *core, struct muster__core_instance *
     (void)cause;
     if (instance->phase == MUSTER__PHASE_INSTALLED && instance->version->published) {
         /* Requests wait for it already; what it waits for has a bound of its own. */
-        set_timer(core, instance, at_least_a_millisecond(core->options.idle_us));
+        set_timer(core, instance, at_least_a_millisecond(idle_us(core, instance)));
         return;
     }
     instance->asked = MUSTER__ASKED_SAMPLE;
@@ -343,14 +358,23 @@ static void act_sample(struct muster__core *core, struct muster__core_instance *
                        is_draining(instance) ? DRAIN_INTERVAL_US : HELD_INTERVAL_US));
 }
 
-static void act_open(struct muster__core *core, struct muster__core_instance *instance,
-                     const struct cause *cause)
+static void act_note_open(struct muster__core *core, struct muster__core_instance *instance,
+                          const struct cause *cause)
 {
+#if MUSTER_PLANT_FAULT == 7
     tell(core, instance, MUSTER__DO_OPEN);
+#endif
     act_wait(core, instance, cause);
     if (is_draining(instance)) {
         act_sample(core, instance, cause);
     }
+}
+
+static void act_open(struct muster__core *core, struct muster__core_instance *instance,
+                     const struct cause *cause)
+{
+    tell(core, instance, MUSTER__DO_OPEN);
+    act_note_open(core, instance, cause);
 }
 
 static void act_note_activate(struct muster__core *core, struct muster__core_instance *instance,
@@ -579,6 +603,7 @@ static act_fn *const acts[MUSTER__ACT_COUNT] = {
     [MUSTER__ACT_INSTALL] = act_install,
     [MUSTER__ACT_WAIT] = act_wait,
     [MUSTER__ACT_OPEN] = act_open,
+    [MUSTER__ACT_NOTE_OPEN] = act_note_open,
     [MUSTER__ACT_FAIL_START] = act_fail_start,
     [MUSTER__ACT_NOTE_INSTALL] = act_note_install,
     [MUSTER__ACT_FAIL_INSTALL] = act_fail_install,
@@ -659,9 +684,10 @@ void muster__core_instance_launch(struct muster__core *core, struct muster__core
 
 /* ---- the driver's events, translated ---- */
 
-static enum muster__input started(const struct muster__core_instance *instance, enum muster_status status)
+static enum muster__input started(const struct muster__core_instance *instance,
+                                  const struct muster__core_event *event)
 {
-    if (status != MUSTER_OK) {
+    if (event->status != MUSTER_OK) {
         return MUSTER__INPUT_NOT_READY;
     }
     switch (instance->version->state) {
@@ -672,7 +698,7 @@ static enum muster__input started(const struct muster__core_instance *instance, 
     case MUSTER__VERSION_ACTIVATING: /* twice */
         return MUSTER__INPUT_READY_INSTALLED;
     default:
-        return MUSTER__INPUT_READY;
+        return event->ok ? MUSTER__INPUT_READY_OPEN : MUSTER__INPUT_READY;
     }
 }
 
@@ -740,7 +766,7 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
         status = MUSTER_REFUSED;
         break;
     case MUSTER__CORE_STARTED:
-        input = started(instance, event->status);
+        input = started(instance, event);
         break;
     case MUSTER__CORE_INSTALL_ENDED:
         input = event->status == MUSTER_OK ? MUSTER__INPUT_INSTALLED : MUSTER__INPUT_NOT_INSTALLED;

@@ -37,6 +37,7 @@
     X(READY_NEW, "its script was evaluated for the first time")                                    \
     X(READY_INSTALLED, "its script was evaluated; install was done before")                        \
     X(READY, "its script was evaluated; activate was done before")                                 \
+    X(READY_OPEN, "the same, and it opened its slot itself, as it was allowed to")                 \
     X(NOT_READY, "its script failed")                                                              \
     X(INSTALLED, "install ended well")                                                             \
     X(NOT_INSTALLED, "install failed")                                                             \
@@ -54,9 +55,9 @@
     X(TIMER, "the time of this phase is over")
 
 #define MUSTER__ACT_LIST(X)                                                                        \
-    X(START) X(REFUSE) X(PLACE_AGAIN) X(INSTALL) X(WAIT) X(OPEN) X(FAIL_START) X(NOTE_INSTALL)     \
-    X(FAIL_INSTALL) X(ACTIVATE) X(NOTE_ACTIVATE) X(SAMPLE) X(WEIGH) X(AGAIN) X(STOP_RETIRED)       \
-    X(STOP_EARLY) X(STOP) X(DROP) X(FORCE) X(DROP_OVERDUE) X(CANCEL_START) X(CANCEL_INSTALL)       \
+    X(START) X(REFUSE) X(PLACE_AGAIN) X(INSTALL) X(WAIT) X(OPEN) X(NOTE_OPEN) X(FAIL_START)        \
+    X(NOTE_INSTALL) X(FAIL_INSTALL) X(ACTIVATE) X(NOTE_ACTIVATE) X(SAMPLE) X(WEIGH) X(AGAIN)       \
+    X(STOP_RETIRED) X(STOP_EARLY) X(STOP) X(DROP) X(FORCE) X(DROP_OVERDUE) X(CANCEL_START) X(CANCEL_INSTALL)       \
     X(CANCEL_ACTIVATE) X(CANCEL) X(ABANDON) X(ABANDON_WEDGED) X(DIE_EARLY) X(DIE) X(FORGET)
 
 enum muster__phase {
@@ -138,6 +139,7 @@ struct muster__core_version {
     struct muster__core_version *next, *previous; /* among the redundant ones, oldest first */
     struct muster__core_timer timer;              /* redundant: end of the drain, or of the linger */
     char *script;
+    uint64_t idle_us;
     enum muster__role role;
     enum muster__version_state state;
     bool published;      /* requests may have come to its slot */

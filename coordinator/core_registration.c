@@ -632,6 +632,7 @@ static struct muster__core_version *new_version(struct muster__core *core,
     }
     version->id = event->version;
     version->timer.of_version = true;
+    version->idle_us = event->idle_us;
     version->script = muster__core_store_text(core, event->script);
     if (version->script == NULL) {
         free(version);

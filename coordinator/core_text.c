@@ -112,6 +112,7 @@ int muster__core_event_format(const struct muster__core_event *event, uint64_t n
     }
     put_number(&writer, "ok", event->ok);
     put_number(&writer, "lazy", event->lazy);
+    put_number(&writer, "idle", event->idle_us);
     put_number(&writer, "alive_until", event->alive_until_us);
     put_number(&writer, "holds", event->holds);
     put_text(&writer, "scope", event->scope);
@@ -133,6 +134,7 @@ int muster__core_action_format(const struct muster__core_action *action, char *t
     if ((size_t)action->reason < MUSTER__STOP_REASON_COUNT && action->reason != MUSTER__STOP_NONE) {
         put(&writer, " reason=%s", reason_names[action->reason]);
     }
+    put_number(&writer, "may_open", action->may_open);
     put_text(&writer, "scope", action->scope);
     return (int)writer.length;
 }
@@ -223,6 +225,8 @@ static bool read_field(struct muster__core_event *event, const char *name, char 
         event->job = number;
     } else if (strcmp(name, "instance") == 0) {
         event->instance = number;
+    } else if (strcmp(name, "idle") == 0) {
+        event->idle_us = number;
     } else if (strcmp(name, "alive_until") == 0) {
         event->alive_until_us = number;
     } else if (strcmp(name, "version") == 0 && small) {

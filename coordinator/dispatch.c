@@ -86,12 +86,14 @@ static bool are_known(const struct muster_event_options *options)
 }
 
 /* What an older program does not have is the default. */
-static uint64_t timeout_of(const struct muster *muster, const struct muster_event_options *options)
+static struct muster_event_options full_options(const struct muster *muster,
+                                                const struct muster_event_options *options)
 {
     struct muster_event_options full = {.size = sizeof(full)};
     if (options)
         memcpy(&full, options, options->size);
-    return full.timeout_ms ? full.timeout_ms : muster->options.event_timeout_ms;
+    full.timeout_ms = muster__or_default(full.timeout_ms, muster->options.event_timeout_ms);
+    return full;
 }
 
 /* Sends a handle to a version, both of which it takes. */
@@ -100,8 +102,10 @@ static enum muster_status send_handle(struct muster *muster, struct muster_handl
                                       const struct muster_event_options *options,
                                       struct muster_handle **ret_handle)
 {
+    const struct muster_event_options full = full_options(muster, options);
     handle->version = version;
-    enum muster_status status = muster__handle_arm(handle, timeout_of(muster, options));
+    handle->request.idempotent = full.idempotent || version->idempotent;
+    enum muster_status status = muster__handle_arm(handle, full.timeout_ms);
     if (status == MUSTER_OK)
         status = post_to_scope(muster, &handle->version, &handle->shared.lock, &handle->request,
                                handle->request.received_us);
@@ -161,47 +165,31 @@ enum muster_status muster_call(struct muster *muster, const char *scope, const c
                       user_data, ret_handle);
 }
 
-static char *put(char **at, struct muster_bytes bytes)
-{
-    char *copy = *at;
-    if (bytes.length)
-        memcpy(copy, bytes.data, bytes.length);
-    *at += bytes.length;
-    return copy;
-}
-
-/* The request's texts in one block behind `request->http.headers`; freed with the handle's name block. */
+/* Its texts go into one block with its name; that is freed as the handle's name. */
 static bool copy_request(struct muster_handle *handle, const struct muster_http_request *from)
 {
-    size_t name_length = strlen(handle->name) + 1;
-    size_t size = from->header_count * sizeof(struct muster_header) + name_length +
-                  from->method.length + from->url.length + from->client_id.length + from->body.length + 1;
-    for (size_t i = 0; i < from->header_count; i++)
-        size += from->headers[i].name.length + from->headers[i].value.length;
-    struct muster_header *headers = malloc(size);
+    const struct muster_bytes name = {handle->name, strlen(handle->name)};
+    char *at;
+    struct muster_header *headers =
+        muster__copy_headers(from->headers, from->header_count,
+                             name.length + from->method.length + from->url.length +
+                                 from->client_id.length + from->body.length + 5, /* each terminated */
+                             &at);
     if (!headers)
         return false;
-    char *at = (char *)(headers + from->header_count);
-    for (size_t i = 0; i < from->header_count; i++) {
-        headers[i].name.data = put(&at, from->headers[i].name);
-        headers[i].name.length = from->headers[i].name.length;
-        headers[i].value.data = put(&at, from->headers[i].value);
-        headers[i].value.length = from->headers[i].value.length;
-    }
     struct muster_http_request *to = &handle->request.http;
     *to = *from;
     to->headers = headers;
-    to->method.data = put(&at, from->method);
-    to->url.data = put(&at, from->url);
-    to->client_id.data = put(&at, from->client_id);
+    to->method.data = muster__put_text(&at, from->method);
+    to->url.data = muster__put_text(&at, from->url);
+    to->client_id.data = muster__put_text(&at, from->client_id);
     if (from->body.data)
-        to->body.data = put(&at, from->body);
+        to->body.data = muster__put_text(&at, from->body);
     if (from->body_stream)
         muster_stream_acquire(from->body_stream);
-    memcpy(at, handle->name, name_length);
+    handle->request.name = muster__put_text(&at, name);
     free(handle->name);
-    handle->name = (char *)headers; /* the block; the request's name lies in it */
-    handle->request.name = at;
+    handle->name = (char *)headers;
     return true;
 }
 

@@ -14,7 +14,7 @@
 
 /* ---- deep copies ---- */
 
-static char *put(char **at, struct muster_bytes bytes)
+char *muster__put_text(char **at, struct muster_bytes bytes)
 {
     char *copy = *at;
     if (bytes.length)
@@ -24,29 +24,37 @@ static char *put(char **at, struct muster_bytes bytes)
     return copy;
 }
 
-/* One block: the header array, then all texts, each terminated. */
-static bool copy_response(struct muster_handle *handle, const struct muster_http_response *from)
+struct muster_header *muster__copy_headers(const struct muster_header *from, size_t count, size_t more,
+                                           char **ret_rest)
 {
-    size_t size = from->header_count * sizeof(struct muster_header) + from->status_text.length + 1 +
-                  from->body.length + 1;
-    for (size_t i = 0; i < from->header_count; i++)
-        size += from->headers[i].name.length + from->headers[i].value.length + 2;
+    size_t size = count * sizeof(struct muster_header) + more;
+    for (size_t i = 0; i < count; i++)
+        size += from[i].name.length + from[i].value.length + 2;
     struct muster_header *headers = malloc(size);
     if (!headers)
-        return false;
-    char *at = (char *)(headers + from->header_count);
-    for (size_t i = 0; i < from->header_count; i++) {
-        headers[i].name = (struct muster_bytes){put(&at, from->headers[i].name),
-                                                from->headers[i].name.length};
-        headers[i].value = (struct muster_bytes){put(&at, from->headers[i].value),
-                                                 from->headers[i].value.length};
+        return NULL;
+    char *at = (char *)(headers + count);
+    for (size_t i = 0; i < count; i++) {
+        headers[i].name = (struct muster_bytes){muster__put_text(&at, from[i].name), from[i].name.length};
+        headers[i].value = (struct muster_bytes){muster__put_text(&at, from[i].value), from[i].value.length};
     }
+    *ret_rest = at;
+    return headers;
+}
+
+static bool copy_response(struct muster_handle *handle, const struct muster_http_response *from)
+{
+    char *at;
+    struct muster_header *headers = muster__copy_headers(
+        from->headers, from->header_count, from->status_text.length + from->body.length + 2, &at);
+    if (!headers)
+        return false;
     handle->response_memory = headers;
     handle->response = *from;
     handle->response.headers = headers;
-    handle->response.status_text.data = put(&at, from->status_text);
+    handle->response.status_text.data = muster__put_text(&at, from->status_text);
     if (from->body.data)
-        handle->response.body.data = put(&at, from->body);
+        handle->response.body.data = muster__put_text(&at, from->body);
     if (from->body_stream)
         muster_stream_acquire(from->body_stream);
     return true;
@@ -124,16 +132,16 @@ static void handle_settled(struct muster__request *request, const struct muster_
     }
     if (handle->keep_result || queue)
         copy_result(handle, outcome);
-    tell_waiters(handle);
-    if (queue)
-        queue_completion(handle);
-    else if (handle->done) {
+    if (handle->done && !queue) {
         const struct muster_result result = {.status = outcome->status,
                                              .error = outcome->error,
                                              .value = outcome->value,
                                              .response = outcome->response};
         handle->done(&result, handle->user_data);
     }
+    tell_waiters(handle); /* who wakes up here may rely on it that the callback has been */
+    if (queue)
+        queue_completion(handle);
     muster__request_release(request);
     count_settled(muster);
 }
@@ -142,6 +150,7 @@ static void handle_destroy(struct muster__request *request)
 {
     struct muster_handle *handle = MUSTER_CONTAINER_OF(request, struct muster_handle, request);
     muster_error_clean_up(&handle->error);
+    muster_error_clean_up(&handle->refusal);
     muster_value_release(handle->value);
     muster_value_release(request->data);
     if (handle->response_memory) {

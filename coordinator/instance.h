@@ -3,6 +3,7 @@
  *
  *   muster.c       life of the instance, registrations
  *   version.c      one version of a registration; what all of these use
+ *   hosting.c      where the workers of a version may live
  *   dispatch.c     events, calls: the way of a request from any thread into a slot
  *   handle.c       requests of the embedder's, their results, the completion queue
  *   coordinator.c  the thread: inbox, the core, and what the core's actions do
@@ -13,6 +14,7 @@
 #include "coordinator/core.h"
 #include "coordinator/muster.h"
 #include "coordinator/scope_map.h"
+#include "remote/crash_record.h"
 #include "remote/service.h"
 #include "runtime/pool.h"
 #include "runtime/slot.h"
@@ -29,6 +31,16 @@ struct muster__message {
     void (*run)(struct muster__message *message, struct muster *muster);
 };
 
+/* What is found by its id. */
+struct muster__entry {
+    struct muster__entry *next;
+    uint64_t id;
+};
+struct muster__table {
+    struct muster__entry **buckets;
+    size_t capacity, count;
+};
+
 /* One version of a registration, from the register call until it is disposed of; the value in the scope
  * map.  Everything but the references is constant. */
 struct muster__version {
@@ -41,11 +53,15 @@ struct muster__version {
     enum muster__trust trust;
     struct muster__worker_limits limits;
     struct muster_bindings *bindings;
-    bool lazy;
+    bool lazy, idempotent;
+    enum muster_hosting hosting; /* DEFAULT: threads */
+    char *isolation, *isolation_alone; /* processes: what a host of it is locked to */
+    struct muster__crash_record crashes; /* coordinator */
+    uint64_t idle_us;
     struct muster__slot *slot;
     _Atomic(struct muster__script *) stored; /* once it was loaded */
     struct muster__message want; /* the slot's: a request waits without a worker */
-    struct muster__version *next; /* coordinator: in its table */
+    struct muster__entry entry;   /* coordinator: in its table */
     uint64_t starts;              /* coordinator */
 };
 
@@ -73,6 +89,7 @@ struct muster_handle {
     struct muster__message message;
     enum muster__core_event_kind job;
     struct muster__version *offered; /* REGISTER */
+    struct muster_error refusal;     /* why there will be no job */
     char *scope;
 
     struct {
@@ -96,6 +113,10 @@ struct muster {
     struct muster__pool *pool;
     struct muster__spare *spare;
     struct muster__service *service;   /* coordinator */
+    struct { /* hosting.c */
+        pthread_mutex_t lock;
+        struct muster__processes *processes; /* made when the first needs them */
+    } hosting;
     uint32_t local_host; /* of this process, where HTTP is accepted and the embedder calls */
     struct muster__core *core;         /* coordinator */
     struct muster__scope_map *scopes;  /* written by the coordinator, read by any thread */
@@ -108,20 +129,25 @@ struct muster {
     struct {
         pthread_t thread;
         bool running;
-        struct muster__version **versions; /* hash by id */
-        struct muster__instance **instances;
-        size_t version_capacity, version_count, instance_capacity, instance_count;
+        struct muster__table versions, instances;
         struct muster__core_event *pending; /* answers to actions, fed after them */
         size_t pending_count, pending_capacity;
+        struct muster__pause *pauses; /* starts that wait after a crash */
+        uint64_t random;
         bool core_closed;
-    } own; /* Thread: coordinator */
+    } own; /* Thread: the one that has the role, see coordinator.c */
+    struct muster__actor helper;
 
     struct {
         pthread_mutex_t lock;
         pthread_cond_t wake;
         struct muster__message *head, **tail;
+        bool stepping;     /* the role is taken */
+        bool called;       /* the coordinator's thread is wanted, whatever waits */
+        uint64_t until_us; /* the core's deadline, as of the last round */
+        uint64_t asleep_until_us; /* for how long the coordinator's thread sleeps; 0: it does not */
         bool quit;
-        struct muster__message close_message, look_message;
+        struct muster__message close_message;
         struct close_listener {
             struct close_listener *next;
             muster_closed_fn *fn;
@@ -129,7 +155,6 @@ struct muster {
         } *listeners;
         bool closed;
         pthread_cond_t closed_wake;
-        bool spare_stopped;
     } inbox;
 
     struct { /* handle.c */
@@ -175,6 +200,8 @@ void muster__coordinator_run_want(struct muster__message *message, struct muster
 void muster__coordinator_want(struct muster__slot *slot, void *user_data);
 /* Thread: coordinator; the run of a job's message. */
 void muster__coordinator_run_job(struct muster__message *message, struct muster *muster);
+/* Thread: coordinator; instead, when it was refused. */
+void muster__coordinator_run_refusal(struct muster__message *message, struct muster *muster);
 /* Thread: any.  Repeatable. */
 void muster__coordinator_close(struct muster *muster);
 /* Thread: any.  Is this a coordinator's thread, of whatever instance? */
@@ -196,6 +223,12 @@ struct muster_handle *muster__handle_new(struct muster *muster, enum muster__req
 MUSTER_MUST_CHECK enum muster_status muster__handle_arm(struct muster_handle *handle, uint64_t timeout_ms);
 /* The call failed before anything was sent: nobody hears of it. */
 void muster__handle_discard(struct muster_handle *handle);
+/* Deep copies of HTTP messages: one block, in which `count` headers come first, then their texts, then
+ * *ret_rest with room for `more` bytes.  NULL: out of memory. */
+struct muster_header *muster__copy_headers(const struct muster_header *from, size_t count, size_t more,
+                                           char **ret_rest);
+/* Copies to *at, which moves on, length + 1 bytes: terminated. */
+char *muster__put_text(char **at, struct muster_bytes bytes);
 
 /* dispatch.c */
 /* Thread: any.  The version that controls a URL: whole URLs first, then the path alone.  Retained. */

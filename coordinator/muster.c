@@ -1,5 +1,5 @@
 /* coordinator/muster.c - the life of an instance, and its registrations.  See muster.h. */
-#include "coordinator/instance.h"
+#include "coordinator/hosting.h"
 
 #include "remote/host_threads.h"
 #include "runtime/engine_table.h"
@@ -53,6 +53,30 @@ static enum muster_status post_job(struct muster *muster, enum muster__core_even
     return MUSTER_OK;
 }
 
+/* There will be no job; whoever can hear of one hears why. */
+static enum muster_status refuse_job(struct muster *muster, enum muster_status status,
+                                     struct muster_error *error, muster_done_fn *done, void *user_data,
+                                     struct muster_handle **ret_handle)
+{
+    if (!done && !ret_handle)
+        return status;
+    struct muster_handle *handle =
+        muster__handle_new(muster, MUSTER__REQUEST_LIFECYCLE, muster__core_event_name(MUSTER__CORE_REGISTER),
+                           done, user_data, ret_handle != NULL);
+    if (!handle)
+        return MUSTER_NO_MEMORY;
+    handle->refusal = *error;
+    handle->refusal.status = status;
+    *error = (struct muster_error){0};
+    handle->message.run = muster__coordinator_run_refusal;
+    if (ret_handle) {
+        muster__request_acquire(&handle->request);
+        *ret_handle = handle;
+    }
+    (void)muster__coordinator_post(muster, &handle->message); /* with the first reference */
+    return MUSTER_OK;
+}
+
 #define SCOPE_LENGTH_MAX ((size_t)64 << 10) /* far below what the scope map takes */
 
 static bool scope_is_valid(const char *scope)
@@ -81,8 +105,10 @@ enum muster_status muster_register(struct muster *muster,
     struct muster__version *version = NULL;
     status = muster__version_new(muster, &full, &version, &error);
     if (status != MUSTER_OK) {
-        if (error.message)
+        if (error.message) {
             muster__log(muster, MUSTER_LOG_ERROR, full.scope, "%s", error.message);
+            status = refuse_job(muster, status, &error, done, user_data, ret_handle);
+        }
         muster_error_clean_up(&error);
         return status;
     }
@@ -124,6 +150,10 @@ static void set_defaults(struct muster_options *options)
     options->event_timeout_ms = muster__or_default(options->event_timeout_ms, 60000);
     options->turn_limit_ms = muster__or_default(options->turn_limit_ms, 10000);
     options->queue_limit = muster__or_default(options->queue_limit, 1024);
+    if (!options->processes) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        options->processes = online > 0 ? (unsigned)online : 1;
+    }
 }
 
 static void log_decision(const char *line, void *user_data)
@@ -137,9 +167,12 @@ static enum muster_status start_service(struct muster *muster, struct muster_err
     uint64_t seed = muster->options.seed;
     if (!seed && getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
         seed = muster__now_us();
+    muster->own.random = seed;
     const struct muster__service_options options = {
         .policy_name = muster->placement_name,
         .policy = muster->options.placement_policy,
+        .new_host = muster__hosting_new_host,
+        .shared_processes = muster->options.processes,
         .seed = seed,
         .decided = muster->options.log_decisions ? log_decision : NULL,
         .user_data = muster,
@@ -161,12 +194,17 @@ static enum muster_status start_spare(struct muster *muster)
 {
     if (!muster->options.spare_workers)
         return MUSTER_OK;
-    const struct muster__engine *engine = muster__engine_find("javascript", NULL);
-    if (!engine)
-        return MUSTER_OK; /* a registration that needs it will be told why it is missing */
-    muster->spare = muster__spare_new(muster->pool, engine, &muster__worker_realm_host,
-                                      muster->options.spare_workers);
-    return muster->spare ? MUSTER_OK : MUSTER_NO_MEMORY;
+    /* The engine is loaded on a thread of the pool, while this one goes on; should it be missing, a
+     * registration that needs it will be told why. */
+    const struct muster__spare_options options = {.pool = muster->pool,
+                                                  .engine_name = "javascript",
+                                                  .host = &muster__worker_realm_host,
+                                                  .count = muster->options.spare_workers};
+    muster->spare = muster__spare_new(&options);
+    if (!muster->spare)
+        return MUSTER_NO_MEMORY;
+    muster__spare_fill(muster->spare);
+    return MUSTER_OK;
 }
 
 static enum muster_status start_parts(struct muster *muster, struct muster_error *error)
@@ -188,6 +226,8 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
     if (status == MUSTER_OK)
         status = muster__pool_new(&pool, &muster->pool);
     if (status == MUSTER_OK)
+        status = muster__hosting_init(muster, error);
+    if (status == MUSTER_OK)
         status = start_spare(muster);
     if (status == MUSTER_OK)
         status = start_service(muster, error);
@@ -199,13 +239,18 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
     }
     if (status == MUSTER_OK)
         status = muster__coordinator_start(muster);
-    if (status == MUSTER_OK && muster->spare)
-        muster__spare_fill(muster->spare); /* last: what it makes is taken apart by muster_destroy() */
     return status;
 }
 
+/* A VM is destroyed in a millisecond; a thread that is not back after this is given up. */
+#define SPARE_STOP_MS 10000
+
 static void free_parts(struct muster *muster)
 {
+    if (muster->spare && !muster__spare_stop(muster->spare, SPARE_STOP_MS))
+        muster__log(muster, MUSTER_LOG_ERROR, "shutdown",
+                    "the spare VMs were not destroyed in %d s; their thread is given up",
+                    SPARE_STOP_MS / 1000);
     /* Before the coordinator: a worker that was given up may end while the pool does, and tells it. */
     unsigned lost = muster__pool_destroy(muster->pool);
     muster__coordinator_join(muster);
@@ -217,9 +262,11 @@ static void free_parts(struct muster *muster)
     if (muster->scopes)
         muster__scope_map_destroy(muster->scopes);
     muster__service_destroy(muster->service);
+    muster__hosting_clean_up(muster);
     muster__handles_clean_up(muster);
     muster_bindings_release(muster->options.bindings);
     free(muster->placement_name);
+    free((char *)muster->options.host_program);
     /* A thread that is lost may still look at the instance through its worker, and says to the inbox
      * that it came back; what it would call of the embedder's is forgotten. */
     if (lost) {
@@ -251,7 +298,8 @@ enum muster_status muster_new(const struct muster_options *options, struct muste
         memcpy(&muster->options, options, options->size);
     set_defaults(&muster->options);
     muster->process = getpid();
-    muster->placement_name = muster__strdup(muster->options.placement);
+    muster->options.host_program = muster__strdup(muster->options.host_program);
+    pthread_mutex_init(&muster->hosting.lock, NULL);
     if (muster->options.bindings)
         muster_bindings_acquire(muster->options.bindings);
     enum muster_status status = start_parts(muster, told);
@@ -313,26 +361,6 @@ enum muster_status muster_close_wait(struct muster *muster, uint64_t timeout_ms)
     return closed ? MUSTER_OK : MUSTER_TIMED_OUT;
 }
 
-static void spare_stopped(void *user_data)
-{
-    struct muster *muster = user_data;
-    pthread_mutex_lock(&muster->inbox.lock);
-    muster->inbox.spare_stopped = true;
-    pthread_cond_broadcast(&muster->inbox.closed_wake);
-    pthread_mutex_unlock(&muster->inbox.lock);
-}
-
-static void stop_spare(struct muster *muster)
-{
-    if (!muster->spare)
-        return;
-    muster__spare_stop(muster->spare, spare_stopped, muster);
-    pthread_mutex_lock(&muster->inbox.lock);
-    while (!muster->inbox.spare_stopped)
-        pthread_cond_wait(&muster->inbox.closed_wake, &muster->inbox.lock);
-    pthread_mutex_unlock(&muster->inbox.lock);
-}
-
 void muster_destroy(struct muster *muster)
 {
     if (muster__check_usable(muster) != MUSTER_OK)
@@ -341,7 +369,6 @@ void muster_destroy(struct muster *muster)
     /* Bounded by the stop and cancel times of the options, after which workers are given up. */
     while (muster_close_wait(muster, 1000) == MUSTER_TIMED_OUT)
         ;
-    stop_spare(muster);
     free_parts(muster);
 }
 

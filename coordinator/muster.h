@@ -24,6 +24,7 @@
 #define MUSTER_MUSTER_H
 
 #include "base.h"
+#include "clone.h"
 #include "host_binding.h"
 #include "http_message.h"
 #include "loader.h"
@@ -48,6 +49,18 @@ enum muster_delivery {
 typedef void muster_console_fn(const char *scope, enum muster_log_level level,
                                struct muster_bytes text, void *user_data);
 
+/* Where workers live.  The bindings of a worker in a process are called in yours, its console and errors come
+ * as from any other; a crash, a leak or a loop stay in its process. */
+enum muster_hosting {
+    MUSTER_HOSTING_DEFAULT,            /* of an instance: THREAD; of a registration: the instance's */
+    MUSTER_HOSTING_THREAD,             /* on the threads of this process */
+    MUSTER_HOSTING_PROCESS,            /* in a few processes, which they share */
+    MUSTER_HOSTING_PROCESS_PER_SITE,   /* shared with those of the same origin; paths have all the same */
+    MUSTER_HOSTING_PROCESS_PER_WORKER
+};
+/* Thread: any.  "thread", "process", "process-per-site", "process-per-worker"; DEFAULT for all else. */
+MUSTER_API enum muster_hosting muster_hosting_named(const char *word);
+
 struct muster_options {
     size_t size;
     unsigned threads;             /* 0: one a core */
@@ -64,7 +77,8 @@ struct muster_options {
     size_t memory_limit;          /* bytes a worker; 0: none */
     size_t queue_limit;           /* 1,024: requests that wait for one worker */
     unsigned spare_workers;       /* JavaScript VMs kept ready; 0: none */
-    const char *placement;        /* "least-loaded"; see placement.h */
+    /* "least-loaded"; see placement.h.  A word of muster_hosting_named() as well, or both with a comma between. */
+    const char *placement;
     const struct muster_placement_policy *placement_policy; /* instead; borrowed until closed */
     uint64_t seed;                /* of placement's random numbers; 0: from the system */
     bool log_decisions;           /* each placement with candidates, scores and reason, to `log` */
@@ -75,6 +89,14 @@ struct muster_options {
     muster_load_fn *load;         /* NULL: files */
     void *load_user_data;
     struct muster_bindings *bindings; /* for every worker; acquired */
+    enum muster_hosting hosting;
+    unsigned processes;           /* that workers share, with HOSTING_PROCESS; 0: one a core */
+    unsigned process_limit;       /* at a time, of all; 0: 64 */
+    uint64_t process_memory_limit;/* bytes, resident, of each; 0: none */
+    bool no_spare_process;        /* none is kept in reserve */
+    bool partial_wall;            /* trust "none" also where the kernel cannot raise all of the wall */
+    bool grant_network;           /* trust "none" may connect to the network */
+    const char *host_program;     /* the path of muster-host; NULL: searched beside the library; copied */
 };
 
 /* Makes an instance and starts its threads.  INVALID_ARGUMENT, NO_MEMORY, SYSTEM; `error` (may be NULL)
@@ -99,7 +121,8 @@ MUSTER_API void muster_destroy(struct muster *muster);
 
 enum muster_trust {
     MUSTER_TRUST_SCRIPT, /* only what muster and your bindings offer */
-    MUSTER_TRUST_FULL    /* Lua: io, os, debug, package, binary chunks */
+    MUSTER_TRUST_FULL,   /* Lua: io, os, debug, package, binary chunks; its process has no wall */
+    MUSTER_TRUST_NONE    /* as SCRIPT, in a process of its tenant's behind a wall; see docs/security.md */
 };
 
 struct muster_registration_options {
@@ -115,10 +138,13 @@ struct muster_registration_options {
     uint64_t turn_limit_ms; /* 0: the instance's */
     size_t memory_limit;    /* 0: the instance's */
     size_t queue_limit;     /* 0: the instance's */
-    uint64_t idle_ms;       /* 0: the instance's; shorter than it has no effect before the next activity */
+    uint64_t idle_ms;       /* 0: the instance's */
     struct muster_bindings *bindings; /* instead of the instance's; acquired */
     muster_load_fn *load;             /* instead of the instance's */
     void *load_user_data;
+    enum muster_hosting hosting;      /* instead of the instance's */
+    const char *tenant; /* trust "none": whose it is; two tenants never share a process; NULL: the scope */
+    bool idempotent;    /* its events may run again when its process died in the midst of them */
 };
 
 /* Borrowed until the callback returns. */
@@ -133,7 +159,8 @@ typedef void muster_done_fn(const struct muster_result *result, void *user_data)
 
 /* Register (the Service Workers standard, 4.x "Register"): install, then activate; a script that is
  * already the newest version of that scope changes nothing.  Settles when the new version is active, or
- * installed and waiting for the old one, or failed.  All texts are copied. */
+ * installed and waiting for the old one, or failed (UNSUPPORTED: there is no such engine, and the error says
+ * why; without `done` and `ret_handle` that is the call's answer).  All texts are copied. */
 MUSTER_API MUSTER_MUST_CHECK enum muster_status
 muster_register(struct muster *muster, const struct muster_registration_options *options,
                 muster_done_fn *done, void *user_data, struct muster_handle **ret_handle);
@@ -158,6 +185,7 @@ MUSTER_API size_t muster_match(struct muster *muster, const char *url, char *sco
 struct muster_event_options {
     size_t size;
     uint64_t timeout_ms; /* 0: the instance's event_timeout_ms */
+    bool idempotent;     /* may run again, on another process, when the worker's died in the midst of it */
 };
 
 /* Each of these settles once: with the script's answer; MUSTER_PASSED when nobody answered; MUSTER_QUEUE_FULL,

@@ -1,6 +1,6 @@
 /* coordinator/version.c - one version of a registration, and the small things that every file of an
  * instance uses.  A version is constant but for its references; see instance.h. */
-#include "coordinator/instance.h"
+#include "coordinator/hosting.h"
 
 #include "runtime/engine_table.h"
 
@@ -63,6 +63,8 @@ void muster__version_release(struct muster__version *version)
     free(version->script);
     free(version->identity);
     free(version->root);
+    free(version->isolation);
+    free(version->isolation_alone);
     free(version);
 }
 
@@ -102,8 +104,8 @@ static void fill_version(struct muster *muster, struct muster__version *version,
     version->muster = muster;
     version->id = atomic_fetch_add(&muster->next_version, 1) + 1;
     version->lazy = options->lazy;
-    version->trust =
-        options->trust == MUSTER_TRUST_FULL ? MUSTER__TRUST_FULL : MUSTER__TRUST_SCRIPT;
+    version->idempotent = options->idempotent;
+    version->trust = (enum muster__trust)options->trust; /* hosting.c looks whether it is one */
     version->limits.turn_us = muster__us_of_ms(muster__or_default(options->turn_limit_ms, defaults->turn_limit_ms));
     version->limits.memory = muster__or_default(options->memory_limit, defaults->memory_limit);
     version->want.run = muster__coordinator_run_want;
@@ -138,12 +140,14 @@ enum muster_status muster__version_new(struct muster *muster,
     version->scope = muster__strdup(options->scope);
     version->script = muster__strdup(script);
     version->root = options->root ? muster__strdup(options->root) : folder_of(script);
-    version->identity = muster__format("%s %s %d %p", engine->name, script, options->module,
-                                       (const void *)options->native);
+    version->identity = muster__format("%s %s %d %p %d %d %s", engine->name, script, options->module,
+                                       (const void *)options->native, (int)options->trust,
+                                       (int)options->hosting, options->tenant ? options->tenant : "");
     version->loader.root = version->root;
+    version->idle_us = muster__us_of_ms(muster__or_default(options->idle_ms, muster->options.idle_ms));
     const struct muster__slot_options slot = {
         .queue_limit = muster__or_default(options->queue_limit, muster->options.queue_limit),
-        .idle_us = muster__us_of_ms(muster__or_default(options->idle_ms, muster->options.idle_ms)),
+        .idle_us = version->idle_us,
         .want = muster__coordinator_want,
         .user_data = version,
         .version = version->id,
@@ -152,6 +156,11 @@ enum muster_status muster__version_new(struct muster *muster,
     if (!version->scope || !version->script || !version->identity || !version->root || !version->slot) {
         muster__version_release(version);
         return MUSTER_NO_MEMORY;
+    }
+    enum muster_status status = muster__hosting_of_version(muster, options, version, error);
+    if (status != MUSTER_OK) {
+        muster__version_release(version);
+        return status;
     }
     *ret_version = version;
     return MUSTER_OK;

@@ -1,6 +1,7 @@
 /* remote/host.h - a place where workers live, and a worker that lives there.  Internal.
  *
- * A host is a table of functions: threads of this process (remote/host_threads.c), later a child process.
+ * A host is a table of functions: threads of this process (remote/host_threads.c), or a child process
+ * (remote/host_process.c).
  * What starts a worker gets a `struct muster__remote_worker`, which is the same wherever it lives; the
  * listener hears of it.  Threads: as runtime/worker.h says.
  */
@@ -49,6 +50,9 @@ struct muster__host_class {
     void (*give_back)(struct muster__host *host);
     /* Thread: any.  From now on try_take refuses; what runs goes on. */
     void (*drain)(struct muster__host *host);
+    /* Thread: coordinator.  Brings view.state, and what else the host knows better than the service, up
+     * to date.  A host is DEAD when it is gone and every worker's `gone` was told.  Optional. */
+    void (*refresh)(struct muster__host *host, uint64_t now_us);
     void (*destroy)(struct muster__host *host);
 };
 
@@ -59,6 +63,7 @@ struct muster__host {
     struct muster_placement_host view;
 
     /* The service's. */
+    size_t place; /* in its list */
     struct muster__remote_worker *workers;
     struct muster__remote_worker *look_next; /* whose load is looked at next; NULL: the first's */
     uint64_t look_began_us;                  /* when the round of looks that runs began */

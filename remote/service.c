@@ -16,14 +16,17 @@ struct muster__service {
     const struct muster_placement_policy *policy;
     struct muster_placement_random random;
     struct muster_placement_memory memory;
+    muster__new_host_fn *new_host;
+    unsigned shared_processes;
     void (*decided)(const char *line, void *user_data);
     void *user_data;
 
-    /* In order of ids: a host's is its place plus one. */
+    /* In order of ids, which are never used again. */
     struct muster__host **hosts;
     const struct muster_placement_host **views;
     struct muster_placement_candidate *candidates;
     size_t host_count;
+    uint32_t last_id;
     char *line; /* NULL: nobody listens */
     size_t line_size;
 };
@@ -57,6 +60,8 @@ enum muster_status muster__service_new(const struct muster__service_options *opt
     if (!service)
         return MUSTER_NO_MEMORY;
     service->policy = policy;
+    service->new_host = options->new_host;
+    service->shared_processes = options->shared_processes ? options->shared_processes : 1;
     service->decided = options->decided;
     service->user_data = options->user_data;
     muster_placement_random_seed(&service->random, options->seed);
@@ -118,21 +123,53 @@ static bool reserve_host(struct muster__service *service)
 enum muster_status muster__service_add_host(struct muster__service *service,
                                             struct muster__host **take_host)
 {
-    if (service->host_count == UINT32_MAX - 1 || !reserve_host(service))
+    if (service->last_id == UINT32_MAX || !reserve_host(service))
         return MUSTER_NO_MEMORY;
     struct muster__host *host = *take_host;
     *take_host = NULL;
     service->hosts[service->host_count] = host;
     service->views[service->host_count] = &host->view;
-    service->host_count++;
+    host->place = service->host_count++;
     host->view.size = sizeof host->view;
-    host->view.id = (uint32_t)service->host_count;
+    host->view.id = ++service->last_id;
     return MUSTER_OK;
 }
 
 static struct muster__host *find_host(const struct muster__service *service, uint32_t id)
 {
-    return id >= 1 && id <= service->host_count ? service->hosts[id - 1] : NULL;
+    size_t low = 0, high = service->host_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (service->views[middle]->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < service->host_count && service->views[low]->id == id ? service->hosts[low] : NULL;
+}
+
+static void remove_host(struct muster__service *service, struct muster__host *host)
+{
+    size_t after = service->host_count - host->place - 1;
+    memmove(&service->hosts[host->place], &service->hosts[host->place + 1], after * sizeof(host));
+    memmove(&service->views[host->place], &service->views[host->place + 1],
+            after * sizeof(struct muster_placement_host *));
+    service->host_count--;
+    for (size_t i = host->place; i < service->host_count; i++)
+        service->hosts[i]->place = i;
+    host->class->destroy(host);
+}
+
+/* What died without a worker is taken out. */
+static void refresh_hosts(struct muster__service *service, uint64_t now_us)
+{
+    for (size_t i = service->host_count; i-- > 0;) {
+        struct muster__host *host = service->hosts[i];
+        if (host->class->refresh)
+            host->class->refresh(host, now_us);
+        if (host->class->refresh && host->view.state == MUSTER_PLACEMENT_DEAD && !host->workers)
+            remove_host(service, host);
+    }
 }
 
 void muster__service_drain(struct muster__service *service, uint32_t id)
@@ -230,24 +267,70 @@ static void unlink_worker(struct muster__host *host, struct muster__remote_worke
 
 /* ---- from a request to a worker ---- */
 
+/* Too few processes to share, and none of them is empty: the policy's choice gives way to a new one. */
+static void spread(const struct muster__service *service,
+                   const struct muster_placement_request *asked,
+                   struct muster_placement_decision *decision)
+{
+    unsigned usable = 0;
+    if (decision->verdict != MUSTER_PLACE_ON_HOST || service->shared_processes < 2 ||
+        !(asked->new_kinds & MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)))
+        return;
+    for (size_t i = 0; i < decision->candidate_count; i++) {
+        const struct muster_placement_candidate *candidate = &decision->candidates[i];
+        if (candidate->filter != MUSTER_PLACEMENT_FILTER_PASSED)
+            continue;
+        if (candidate->host->kind != MUSTER_PLACEMENT_PROCESS || !candidate->host->live_workers)
+            return;
+        usable++;
+    }
+    if (usable >= service->shared_processes)
+        return;
+    decision->verdict = MUSTER_PLACE_ON_NEW_HOST;
+    decision->kind = MUSTER_PLACEMENT_PROCESS;
+    decision->reason = "few hosts, and none is empty";
+}
+
+static enum muster_status make_host(struct muster__service *service,
+                                    const struct muster_placement_request *request,
+                                    enum muster_placement_kind kind, uint32_t *ret_host)
+{
+    struct muster__host *host = NULL;
+    enum muster_status status = service->new_host(kind, request, &host, service->user_data);
+    if (status != MUSTER_OK)
+        return status;
+    struct muster__host *made = host;
+    status = muster__service_add_host(service, &host);
+    if (status != MUSTER_OK)
+        made->class->destroy(made);
+    else
+        *ret_host = made->view.id;
+    return status;
+}
+
 enum muster_status muster__service_place(struct muster__service *service,
                                          const struct muster_placement_request *request,
                                          uint64_t now_us, uint32_t *ret_host)
 {
+    refresh_hosts(service, now_us);
     for (size_t i = 0; i < service->host_count; i++)
         look_around(service->hosts[i], now_us);
     struct muster_placement_request asked = *request;
-    asked.new_kinds = 0;
+    if (!service->new_host)
+        asked.new_kinds = 0;
     asked.may_wait = false;
     struct muster_placement_decision decision;
     enum muster_status status = muster_placement_decide(
         service->policy, &asked, service->views, service->host_count, &service->random,
         &service->memory, now_us, service->candidates, &decision);
     MUSTER_CHECK(status == MUSTER_OK);
+    spread(service, &asked, &decision);
     if (service->line) {
         (void)muster_placement_format(&asked, &decision, service->line, service->line_size);
         service->decided(service->line, service->user_data);
     }
+    if (decision.verdict == MUSTER_PLACE_ON_NEW_HOST)
+        return make_host(service, &asked, decision.kind, ret_host);
     if (decision.verdict != MUSTER_PLACE_ON_HOST)
         return MUSTER_REFUSED;
     *ret_host = decision.host;
@@ -282,7 +365,7 @@ void muster__service_gone(struct muster__service *service,
                           uint64_t now_us)
 {
     struct muster__host *host = take_worker->host;
-    MUSTER_CHECK(find_host(service, host->view.id) == host);
+    MUSTER_CHECK(service->hosts[host->place] == host);
     unlink_worker(host, take_worker);
     if (is_a_crash(status)) {
         host->view.crashes++;

@@ -17,13 +17,22 @@
 
 struct muster__service;
 
+/* Makes hosts while the service runs.  Thread: coordinator.  What it makes takes workers at once. */
+typedef enum muster_status muster__new_host_fn(enum muster_placement_kind kind,
+                                               const struct muster_placement_request *request,
+                                               struct muster__host **ret_host, void *user_data);
+
 struct muster__service_options {
+    muster__new_host_fn *new_host; /* NULL: the hosts are those that were added */
+    /* Hosts of processes that workers share: with fewer, a new one is made rather than a used one taken;
+     * 0: one. */
+    unsigned shared_processes;
     const char *policy_name;                       /* NULL: "least-loaded" */
     const struct muster_placement_policy *policy;  /* instead; borrowed */
     uint64_t seed;
     /* Each decision, as one line; NULL: none is formatted. */
     void (*decided)(const char *line, void *user_data);
-    void *user_data;
+    void *user_data; /* of both */
 };
 
 /* INVALID_ARGUMENT for an unknown policy; `error` names the known ones. */
@@ -36,8 +45,9 @@ void muster__service_destroy(struct muster__service *service);
 MUSTER_MUST_CHECK enum muster_status muster__service_add_host(struct muster__service *service,
                                                               struct muster__host **take_host);
 
-/* OK: *ret_host is the id; REFUSED.  The service starts no hosts and keeps no queue: what the request
- * says of new hosts and of waiting does not count here. */
+/* OK: *ret_host is the id, also of a host that was made for it; REFUSED, or why none could be made.  The
+ * service keeps no queue: what the request says of waiting does not count here.  Hosts that died and have
+ * no worker left are destroyed here. */
 MUSTER_MUST_CHECK enum muster_status muster__service_place(struct muster__service *service,
                                                            const struct muster_placement_request *request,
                                                            uint64_t now_us, uint32_t *ret_host);

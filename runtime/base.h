@@ -67,7 +67,10 @@ extern "C" {
     X(SHUTDOWN, "muster is shutting down")                                                         \
     /* the system */                                                                               \
     X(NO_MEMORY, "out of memory")                                                                  \
-    X(SYSTEM, "a system call failed")
+    X(SYSTEM, "a system call failed")                                                              \
+    /* the worker's process */                                                                     \
+    X(CRASHED, "the worker's process died while it worked on this")                                \
+    X(RETRY, "the worker's process died before this had finished; it may be tried again")
 
 enum muster_status {
 #define MUSTER_STATUS_SYMBOL(name, sentence) MUSTER_##name,

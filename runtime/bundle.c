@@ -764,7 +764,7 @@ static struct muster_value *map_from_root(const struct job *job, const struct mu
     return NULL;
 }
 
-static enum muster_status read_map(struct job *job, struct muster__source_map **ret_map)
+static enum muster_status read_map(struct job *job, struct muster__bundle *bundle)
 {
     struct muster_value *map = NULL;
     enum muster_status status = read_json(job, "main.js.map", &map);
@@ -775,7 +775,9 @@ static enum muster_status read_map(struct job *job, struct muster__source_map **
         return tell_unusable(job, "its source map cannot be read");
     }
     struct muster_value *document = map_from_root(job, map);
-    status = document == NULL ? no_memory(job) : muster__source_map_new(document, ret_map, job->error);
+    bundle->source_map = document == NULL ? NULL : muster_value_to_json(document);
+    status = bundle->source_map == NULL ? no_memory(job)
+                                        : muster__source_map_new(document, &bundle->map, job->error);
     muster_value_release(document);
     muster_value_release(map);
     if (status == MUSTER_OK || status == MUSTER_NO_MEMORY)
@@ -794,7 +796,7 @@ static enum muster_status read_result(struct job *job, struct muster__bundle *bu
         status = read_output(job, "main.js", &bundle->text, &bundle->length);
     if (status == MUSTER_OK)
         status = check_length(job, bundle->length);
-    return status == MUSTER_OK ? read_map(job, &bundle->map) : status;
+    return status == MUSTER_OK ? read_map(job, bundle) : status;
 }
 
 static enum muster_status make(struct job *job, struct muster__bundle *bundle)
@@ -840,6 +842,7 @@ enum muster_status muster__bundle_make(const struct muster__bundle_options *opti
 void muster__bundle_clean_up(struct muster__bundle *bundle)
 {
     free(bundle->text);
+    free(bundle->source_map);
     muster__source_map_destroy(bundle->map);
     *bundle = (struct muster__bundle){0};
 }

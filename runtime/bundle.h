@@ -23,6 +23,7 @@ struct muster__bundle_options {
 struct muster__bundle {
     char *text; /* assigns `__muster_module` */
     size_t length;
+    char *source_map;               /* as text */
     struct muster__source_map *map; /* its files are relative to root */
 };
 

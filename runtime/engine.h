@@ -27,6 +27,7 @@ struct muster__worker;
 enum muster__trust {
     MUSTER__TRUST_SCRIPT, /* only what muster offers (the default) */
     MUSTER__TRUST_FULL,   /* Lua: io, os, debug, package, binary chunks as well */
+    MUSTER__TRUST_NONE,   /* as SCRIPT, and only ever in a process of its tenant's, behind a wall */
 };
 
 enum muster__worker_type { MUSTER__WORKER_SERVICE, MUSTER__WORKER_DEDICATED };
@@ -50,7 +51,8 @@ struct muster__realm_host {
     /* A console call: level as in the console standard's printer, the text already formatted. */
     void (*console)(struct muster__worker *worker, enum muster_log_level level, const char *text,
                     size_t length);
-    /* An uncaught error or unhandled rejection that no handler of the script's took. */
+    /* An uncaught error or unhandled rejection that no handler of the script's took.  With the status
+     * MUSTER_CANCELED it only says that the client is gone, and is not told any further. */
     void (*report)(struct muster__worker *worker, const struct muster_error *error);
 
     /* Timers: engine->timer_fired(id) comes in a later turn, never from inside.  0: refused. */
@@ -124,6 +126,9 @@ struct muster__engine {
     enum muster_status (*realm_new)(struct muster__vm *vm, const struct muster__realm_options *options,
                                     struct muster__realm **ret_realm);
     void (*realm_destroy)(struct muster__realm *realm);
+    /* A realm without a worker has time: loads ahead what any first event needs.  False: it is of no use
+     * any more.  Optional. */
+    bool (*realm_prepare)(struct muster__realm *realm);
 
     /* Runs the script once.  SYNTAX_ERROR, SCRIPT_ERROR, TURN_LIMIT, TERMINATED, MEMORY_LIMIT fill the error.
      * MUSTER_PENDING: a module whose default export is a promise; `evaluated` is called when it settles. */

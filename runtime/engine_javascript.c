@@ -609,15 +609,17 @@ static JSStringRef property_name(enum muster__js_name name)
     return shared_string(&names[name], property_names[name]);
 }
 
-/* A spare realm has time: what any first event would load and compile is loaded and compiled now. */
-static bool load_ahead(struct muster__realm *realm)
+/* What any first event would load and compile is loaded and compiled now. */
+static bool realm_prepare(struct muster__realm *realm)
 {
     JSValueRef exception = NULL;
+    if (begin(realm) != MUSTER_OK)
+        return false;
     JSValueRef rehearse = muster__js_export(realm, "core_fetch", "rehearse", &exception);
     if (exception || !JSValueIsObject(realm->context, rehearse))
         return false;
     (void)JSObjectCallAsFunction(realm->context, (JSObjectRef)rehearse, NULL, 0, NULL, &exception);
-    return !exception;
+    return !exception && realm->vm->cut == MUSTER_OK;
 }
 
 static bool set_up(struct muster__realm *realm)
@@ -630,7 +632,7 @@ static bool set_up(struct muster__realm *realm)
     realm->native = muster__js_make_native(realm);
     JSValueProtect(realm->context, realm->native);
     hear_of_rejections(realm);
-    return realm->worker || load_ahead(realm);
+    return true;
 }
 
 static void realm_destroy(struct muster__realm *realm);
@@ -862,6 +864,7 @@ MUSTER_API const struct muster__engine muster__engine_javascript = {
     .vm_trim = vm_trim,
     .realm_new = realm_new,
     .realm_destroy = realm_destroy,
+    .realm_prepare = realm_prepare,
     .evaluate = evaluate,
     .handles = handles,
     .deliver = deliver,

@@ -116,6 +116,7 @@ struct muster__realm {
     struct muster_header *headers; /* of a response on its way out; reused */
     size_t header_capacity;
 
+    bool has_departures; /* a client went away, and errors may say so */
     struct muster__js_rejection *rejections;
     size_t rejection_count, rejection_capacity;
     struct muster__js_call *calls;
@@ -233,6 +234,8 @@ MUSTER__JS_CALLBACK(muster__js_native_request_head);
 MUSTER__JS_CALLBACK(muster__js_native_request_body);
 MUSTER__JS_CALLBACK(muster__js_native_body_read);
 MUSTER__JS_CALLBACK(muster__js_native_body_cancel);
+/* Does this error only say that a client is gone? */
+bool muster__js_is_departure(struct muster__realm *realm, JSContextRef context, JSValueRef error);
 /* The client is gone. */
 void muster__js_bodies_cancel(struct muster__realm *realm, struct muster__js_delivery *delivery);
 /* The delivery ends: both bodies of it as well. */

@@ -17,6 +17,7 @@ struct muster__js_body_in {
     struct muster__realm *realm;
     struct muster_stream *stream; /* the reader's reference */
     struct muster__js_waiter waiter;
+    bool unwanted; /* the script canceled it */
 };
 
 struct muster__js_body_out {
@@ -121,6 +122,35 @@ MUSTER__JS_CALLBACK(muster__js_native_request_body)
     return muster__js_copied_bytes(context, body.data, body.length, exception);
 }
 
+/* ---- errors that say that the client is gone: core2 knows them by identity ---- */
+
+static JSValueRef ask_core(struct muster__realm *realm, JSContextRef context, const char *name,
+                           JSValueRef error)
+{
+    JSValueRef exception = NULL;
+    JSValueRef function = muster__js_export(realm, "core2", name, &exception);
+    if (exception || !JSValueIsObject(context, function))
+        return NULL;
+    return JSObjectCallAsFunction(context, (JSObjectRef)function, NULL, 1, &error, &exception);
+}
+
+static JSValueRef departed(struct muster__realm *realm, JSContextRef context, const char *message)
+{
+    JSValueRef error = muster__js_make_error(realm, context, "TypeError", message, NULL);
+    realm->has_departures = true;
+    if (JSValueIsObject(context, error))
+        (void)ask_core(realm, context, "departed", error);
+    return error;
+}
+
+bool muster__js_is_departure(struct muster__realm *realm, JSContextRef context, JSValueRef error)
+{
+    if (!realm->has_departures || !JSValueIsObject(context, error))
+        return false;
+    JSValueRef answer = ask_core(realm, context, "isDeparture", error);
+    return answer && JSValueToBoolean(context, answer);
+}
+
 /* ---- a request body that comes in pieces ---- */
 
 static void wake_in(void *user_data)
@@ -155,10 +185,13 @@ static bool read_piece(struct muster__js_body_in *in, JSContextRef context, bool
         return false;
     *ret_failed = status != MUSTER_OK;
     const char *message = muster_stream_abort_message(in->stream);
-    *ret_value = status == MUSTER_OK
-                     ? JSValueMakeNull(context)
-                     : muster__js_make_error(in->realm, context, "TypeError",
-                                             message ? message : muster_status_sentence(status), NULL);
+    message = message ? message : muster_status_sentence(status);
+    if (status == MUSTER_OK)
+        *ret_value = JSValueMakeNull(context);
+    else if (status == MUSTER_CANCELED && !in->unwanted)
+        *ret_value = departed(in->realm, context, message);
+    else
+        *ret_value = muster__js_make_error(in->realm, context, "TypeError", message, NULL);
     return true;
 }
 
@@ -222,8 +255,10 @@ MUSTER__JS_CALLBACK(muster__js_native_body_cancel)
     (void)function;
     (void)this_object;
     (void)exception;
-    if (in)
+    if (in) {
+        in->unwanted = true;
         muster_stream_abort(in->stream, MUSTER_CANCELED, "the script does not want the body");
+    }
     return JSValueMakeUndefined(context);
 }
 
@@ -546,6 +581,7 @@ MUSTER__JS_CALLBACK(muster__js_native_stream_abort)
 void muster__js_bodies_cancel(struct muster__realm *realm, struct muster__js_delivery *delivery)
 {
     struct muster__js_body_out *out = delivery->out;
+    realm->has_departures = true; /* its signal's reason is one */
     if (out && !out->closed) {
         muster_stream_abort(out->stream, MUSTER_CANCELED, "the client is gone");
         realm->host->note_post(realm->worker, &out->note);

@@ -446,6 +446,6 @@ void muster__js_describe_error(struct muster__realm *realm, JSContextRef context
         error->message = muster__js_copy_text(context, thrown, NULL);
     if (!error->message)
         error->message = muster__strdup("a value that has no text was thrown");
-    error->status = status;
+    error->status = muster__js_is_departure(realm, context, thrown) ? MUSTER_CANCELED : status;
     map_error(realm, error);
 }

@@ -151,6 +151,19 @@ static char *field_text(lua_State *L, int index, const char *key)
     return text;
 }
 
+/* What a body raises when its client is gone is no mistake of the script's, wherever it surfaces. */
+static bool says_client_is_gone(lua_State *L, int index, const struct muster_error *error)
+{
+    if (error->name == NULL || strcmp(error->name, "AbortError") != 0)
+        return false;
+    lua_pushliteral(L, "status");
+    lua_rawget(L, index);
+    const char *status = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    bool gone = strcmp(status, muster_status_name(MUSTER_CANCELED)) == 0;
+    lua_pop(L, 1);
+    return gone;
+}
+
 /* A table with a message is an error object, whoever made it. */
 static bool take_table(lua_State *L, int index, struct muster_error *error)
 {
@@ -160,6 +173,8 @@ static bool take_table(lua_State *L, int index, struct muster_error *error)
     error->name = field_text(L, index, "name");
     error->file = field_text(L, index, "file");
     error->stack = field_text(L, index, "stack");
+    if (says_client_is_gone(L, index, error))
+        error->status = MUSTER_CANCELED;
     lua_pushliteral(L, "line");
     lua_rawget(L, index);
     error->line = (int)lua_tointeger(L, -1);

@@ -402,7 +402,7 @@ static enum muster_status load_by_function(const struct muster__loader *loader, 
     status = take_loaded(&loaded, script, url, error);
     if (status == MUSTER_OK)
         status = take_map(&loaded, script, error);
-    free(loaded.source_map);
+    script->source_map = loaded.source_map;
     if (status == MUSTER_OK)
         muster_error_clean_up(error);
     return status;
@@ -612,6 +612,7 @@ static enum muster_status load_module(struct file *file)
     file->script->text = bundle.text;
     file->script->length = bundle.length;
     file->script->map = bundle.map;
+    file->script->source_map = bundle.source_map;
     file->script->is_module = true;
     return finish_text(file->script) ? MUSTER_OK : no_memory(file->error, file->url);
 }

@@ -135,6 +135,11 @@ void muster__actor_init(struct muster__actor *actor, bool (*turn)(struct muster_
     atomic_init(&actor->state, ACTOR_IDLE);
 }
 
+bool muster__actor_waits(const struct muster__actor *actor)
+{
+    return atomic_load(&actor->state) == ACTOR_QUEUED;
+}
+
 static void enqueue(struct muster__pool *pool, struct muster__actor *actor)
 {
     struct pool_thread *thread = current_thread;
@@ -306,7 +311,11 @@ static void *thread_main(void *argument)
     current_thread = thread;
     snprintf(name, sizeof(name), "%.9s-%u", thread->pool->options.name, thread->index);
     pthread_setname_np(pthread_self(), name);
+    if (thread->pool->options.thread_begins)
+        thread->pool->options.thread_begins();
     thread_loop(thread);
+    if (thread->pool->options.thread_ends)
+        thread->pool->options.thread_ends();
     current_thread = NULL;
     note_ended(thread);
     return NULL;
@@ -449,6 +458,14 @@ void muster__pool_lose(struct pool_thread *thread)
     pool->lost_count++;
     pthread_cond_broadcast(&pool->thread_ended);
     pthread_mutex_unlock(&pool->lock);
+}
+
+bool muster__pool_is_free(const struct muster__pool *pool)
+{
+    const struct pool_thread *thread = current_thread;
+    if (thread && thread->pool == pool)
+        return !atomic_load(&thread->lost) && atomic_load(&thread->queue.count) < 2;
+    return atomic_load(&pool->poll_waiting) || atomic_load(&pool->idle_count) > 0;
 }
 
 bool muster__pool_is_current(const struct muster__pool *pool)

@@ -40,6 +40,9 @@ struct muster__pool_options {
     unsigned threads;      /* 0: one a core */
     unsigned thread_limit; /* 0: threads + 16 */
     const char *name;      /* of the threads; at most 9 characters */
+    /* On each thread, first and last; may be NULL. */
+    void (*thread_begins)(void);
+    void (*thread_ends)(void);
 };
 
 MUSTER_MUST_CHECK enum muster_status muster__pool_new(const struct muster__pool_options *options,
@@ -52,6 +55,11 @@ unsigned muster__pool_destroy(struct muster__pool *pool);
 void muster__actor_init(struct muster__actor *actor, bool (*turn)(struct muster__actor *actor));
 /* Thread: any. */
 void muster__pool_schedule(struct muster__pool *pool, struct muster__actor *actor);
+/* Thread: any.  Is it scheduled, and no thread has come to it yet? */
+bool muster__actor_waits(const struct muster__actor *actor);
+/* Thread: any.  Would an actor that is scheduled now have its turn soon: next but one on this thread, or
+ * on one that waits for work? */
+bool muster__pool_is_free(const struct muster__pool *pool);
 /* Thread: any.  Is this a thread of this pool, or of any muster pool (NULL)? */
 bool muster__pool_is_current(const struct muster__pool *pool);
 /* Thread: any.  A small number for the calling pool thread, for placement and statistics; -1: none. */

@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 128
+/* The longest wait, so that a deadline that is further away, as most are and few are reached, need not
+ * wake the one that polls to tell it. */
+#define WAIT_AT_MOST_US 30000000u
 
 /* ---- timers: a binary heap of pointers, the position noted in each ---- */
 
@@ -202,10 +205,11 @@ bool muster__pool_poll_wake(struct muster__pool *pool)
 static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_event *events)
 {
     struct timespec timeout = {0, 0};
-    struct timespec *limit = &timeout;
     if (may_wait) {
         uint64_t first = atomic_load(&pool->first_timer_us);
         uint64_t now_us = muster__now_us();
+        if (first > now_us + WAIT_AT_MOST_US)
+            first = now_us + WAIT_AT_MOST_US;
         atomic_store(&pool->poll_until_us, first);
         atomic_store(&pool->poll_waiting, true);
         /* Said; now look again. */
@@ -213,16 +217,14 @@ static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_ev
             atomic_load(&pool->stopping) || first <= now_us ||
             atomic_load(&pool->first_timer_us) < first)
             ;
-        else if (first == UINT64_MAX)
-            limit = NULL;
         else
             timeout = (struct timespec){(time_t)((first - now_us) / 1000000),
                                         (long)((first - now_us) % 1000000) * 1000};
     }
-    int count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, limit, NULL);
+    int count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, &timeout, NULL);
     if (count < 0 && errno == ENOSYS) /* before Linux 5.11 */
         count = epoll_wait(pool->epoll, events, EVENTS_AT_ONCE,
-                           !limit ? -1 : (int)(timeout.tv_sec * 1000 + (timeout.tv_nsec + 999999) / 1000000));
+                           (int)(timeout.tv_sec * 1000 + (timeout.tv_nsec + 999999) / 1000000));
     atomic_store(&pool->poll_waiting, false);
     (void)atomic_load_explicit(&pool->sources_seen, memory_order_acquire);
     return count;

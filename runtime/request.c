@@ -27,6 +27,16 @@ void muster__request_acquire(struct muster__request *request)
     MUSTER_CHECK(before > 0 && before < UINT_MAX / 2);
 }
 
+bool muster__request_try_acquire(struct muster__request *request)
+{
+    unsigned references = atomic_load_explicit(&request->references, memory_order_relaxed);
+    while (references > 0)
+        if (atomic_compare_exchange_weak_explicit(&request->references, &references, references + 1,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 void muster__request_release(struct muster__request *request)
 {
     if (request == NULL)

@@ -37,6 +37,8 @@ struct muster__request_class {
     void (*settled)(struct muster__request *request, const struct muster__outcome *outcome);
     /* Thread: any, once, when the last reference is gone. */
     void (*destroy)(struct muster__request *request);
+    /* Thread: the worker's, right before the turn that begins it and right after.  May be NULL. */
+    void (*turn)(struct muster__request *request, bool begins);
 };
 
 struct muster__request {
@@ -48,6 +50,8 @@ struct muster__request {
     atomic_bool started; /* written before the turn that runs it begins */
     enum muster__request_kind kind;
     uint64_t id; /* unique in an instance; for logs */
+    bool idempotent; /* the maker's: it may run again when its worker's process died in the midst of it */
+    uint8_t moves;   /* how often it went to another worker for that reason; the host's */
 
     const char *name;                /* event type or function name; the maker's, lives as long */
     struct muster_value *data;       /* the maker's */
@@ -64,6 +68,8 @@ struct muster__request {
 void muster__request_init(struct muster__request *request, const struct muster__request_class *class,
                           enum muster__request_kind kind, const char *name);
 void muster__request_acquire(struct muster__request *request);
+/* False: its last reference is gone, though its memory is still the caller's to look at. */
+MUSTER_MUST_CHECK bool muster__request_try_acquire(struct muster__request *request);
 void muster__request_release(struct muster__request *request);
 /* Thread: any.  True: this call settled it. */
 bool muster__request_settle(struct muster__request *request, const struct muster__outcome *outcome);

@@ -19,6 +19,7 @@ void muster__script_destroy(struct muster__script *script)
         return;
     free(script->url);
     free(script->text);
+    free(script->source_map);
     muster__source_map_destroy(script->map);
     if (script->native_library != NULL)
         dlclose(script->native_library);

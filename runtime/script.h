@@ -14,6 +14,7 @@ struct muster__script {
     char *text; /* classic text; a module's bundle; NULL for native */
     size_t length;
     bool is_module;                  /* text is an iife bundle that assigns `__muster_module` */
+    char *source_map;                /* the text of `map`, for a process that hosts workers; NULL: none */
     struct muster__source_map *map;  /* NULL: positions are the author's already */
     const struct muster_native_worker *native; /* native engine only */
     void *native_library;            /* the dlopen handle, closed with the script */

@@ -119,13 +119,18 @@ static void unlink_locked(struct muster__slot *slot, struct muster__request *req
     slot->shared.waiting--;
 }
 
+static uint64_t alive_until(const struct muster__slot *slot, const struct muster__request *request,
+                            uint64_t now_us)
+{
+    uint64_t until = now_us + slot->options.idle_us;
+    return request->keepalive_until_us && request->keepalive_until_us < until ? request->keepalive_until_us
+                                                                              : until;
+}
+
 enum muster_status muster__slot_post(struct muster__slot *slot, struct muster__request *request,
                                      uint64_t now_us)
 {
-    uint64_t until = now_us + slot->options.idle_us;
-    if (request->keepalive_until_us && request->keepalive_until_us < until)
-        until = request->keepalive_until_us;
-
+    uint64_t until = alive_until(slot, request, now_us);
     pthread_mutex_lock(&slot->shared.lock);
     enum muster__slot_state state = word_state(atomic_load(&slot->word));
     if (state == MUSTER__SLOT_CLOSED || slot->shared.waiting >= slot->options.queue_limit) {
@@ -351,6 +356,12 @@ struct muster__request *muster__slot_take(struct muster__slot *slot, uint32_t in
     }
     pthread_mutex_unlock(&slot->shared.lock);
     return list;
+}
+
+void muster__slot_begun(struct muster__slot *slot, const struct muster__request *list, uint64_t now_us)
+{
+    for (; list; list = list->next)
+        keep_alive(slot, alive_until(slot, list, now_us));
 }
 
 static void prepend_locked(struct muster__slot *slot, struct muster__request *list, size_t count)

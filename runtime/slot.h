@@ -93,6 +93,9 @@ struct muster__slot_sample muster__slot_sample(struct muster__slot *slot);
 /* Takes up to `limit` requests, in order; empty when the slot does not run that incarnation. */
 struct muster__request *muster__slot_take(struct muster__slot *slot, uint32_t incarnation,
                                           size_t limit);
+/* The requests of that list, as taken, begin now: activity like posting them, for they may have waited long
+ * for a thread. */
+void muster__slot_begun(struct muster__slot *slot, const struct muster__request *list, uint64_t now_us);
 /* Gives back requests that were taken and not begun, in their order: they wait at the front again, for
  * the next instance.  False: the slot is closed, and the caller ends them. */
 bool muster__slot_put_back(struct muster__slot *slot, uint32_t incarnation,

@@ -35,6 +35,9 @@ struct muster__worker_report {
 
 /* Thread: the worker's, unless it says else; must not block; no lock is held. */
 struct muster__worker_listener {
+    /* It opened its slot, as options.may_open allows; just before `started`, and before it takes anything
+     * from there.  May be NULL. */
+    void (*opened)(void *user_data);
     /* The script was evaluated, or not; once, unless gone comes first. */
     void (*started)(void *user_data, enum muster_status status, const struct muster_error *error);
     void (*console)(void *user_data, enum muster_log_level level, const char *text, size_t length);
@@ -48,6 +51,10 @@ struct muster__worker_listener {
     void (*gone)(void *user_data, const struct muster__worker_report *report);
     /* Dedicated workers: nothing keeps it alive any more (no request, token, timer). May be NULL. */
     void (*idle)(void *user_data);
+    /* A keepalive token was taken, or dropped.  May be NULL. */
+    void (*hold)(void *user_data, bool taken);
+    /* A turn begins, or has ended.  May be NULL. */
+    void (*turn)(void *user_data, bool begins);
 };
 
 struct muster__worker_limits {
@@ -74,6 +81,7 @@ struct muster__worker_options {
     struct muster__worker_limits limits;
     struct muster__slot *slot; /* acquires; may be NULL (dedicated) */
     uint32_t incarnation;      /* of that slot */
+    bool may_open;             /* opens the slot by itself when the script was evaluated well */
     const struct muster__worker_listener *listener;
     void *user_data;
 };
@@ -84,7 +92,8 @@ MUSTER_MUST_CHECK enum muster_status muster__worker_new(const struct muster__wor
 void muster__worker_acquire(struct muster__worker *worker);
 void muster__worker_release(struct muster__worker *worker);
 
-/* The slot is opened with this worker as its consumer: it takes requests from now on. */
+/* The slot is opened with this worker as its consumer: it takes requests from now on.  Not needed after
+ * `opened`. */
 bool muster__worker_open(struct muster__worker *worker, uint64_t now_us);
 /* A request that does not come through the slot (install, activate); acquires it.  Refused requests are
  * settled TERMINATED. */
@@ -105,8 +114,9 @@ int muster__worker_describe(struct muster__worker *worker, char *text, size_t si
 struct muster__worker_stats {
     const char *phase;
     uint32_t in_flight, tokens, timers;
-    uint64_t turns, cpu_us;
+    uint64_t turns, cpu_us; /* cpu_us: of its turns that have ended, to a millisecond a long turn */
     size_t memory;
+    bool waits; /* for a thread: what it has to do is not its own delay */
 };
 void muster__worker_stats(struct muster__worker *worker, struct muster__worker_stats *ret_stats);
 

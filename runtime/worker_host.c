@@ -16,6 +16,8 @@ static void host_console(struct muster__worker *worker, enum muster_log_level le
 
 static void host_report(struct muster__worker *worker, const struct muster_error *error)
 {
+    if (error->status == MUSTER_CANCELED)
+        return; /* whoever asked went away, which the script need not expect, and could be made to say for ever */
     worker->options.listener->report(worker->options.user_data, error);
 }
 
@@ -101,10 +103,14 @@ static uint32_t host_token_take(struct muster__worker *worker, const char *name)
             (struct worker_token){.id = id, .name = copy, .since_us = worker->own.now_us};
     }
     pthread_mutex_unlock(&worker->shared.lock);
-    if (!id)
+    if (!id) {
         free(copy);
-    else if (worker->options.slot)
+        return 0;
+    }
+    if (worker->options.slot)
         muster__slot_hold(worker->options.slot, worker->options.incarnation, worker->own.now_us, 0);
+    if (worker->options.listener->hold)
+        worker->options.listener->hold(worker->options.user_data, true);
     return id;
 }
 
@@ -121,6 +127,8 @@ static void host_token_drop(struct muster__worker *worker, uint32_t token)
     pthread_mutex_unlock(&worker->shared.lock);
     if (name && worker->options.slot)
         muster__slot_unhold(worker->options.slot, worker->options.incarnation);
+    if (name && worker->options.listener->hold)
+        worker->options.listener->hold(worker->options.user_data, false);
     free(name);
 }
 
@@ -236,6 +244,7 @@ static void host_skip_waiting(struct muster__worker *worker)
 
 static void host_close(struct muster__worker *worker)
 {
+    worker->own.closing = true;
     worker->options.listener->close_self(worker->options.user_data);
 }
 

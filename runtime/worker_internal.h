@@ -52,10 +52,12 @@ struct muster__worker {
         uint64_t pool_timer_at_us;
         struct muster_host_call **open_calls;
         size_t open_count, open_capacity;
-        bool loaded, evaluated, open_for_requests;
+        bool loaded, evaluated, closing; /* closing: the script called close() */
         enum muster_status fatal; /* the turn was cut short: the worker ends with this */
         uint64_t now_us;          /* of this turn */
-        uint64_t memory_at_us;    /* when it was last measured */
+        uint64_t memory_due_us;   /* when to measure it, the first time a period after the start */
+        bool measured;
+        bool took_spare; /* in this turn */
     } own;
 
     atomic_bool stop_asked, cancel_asked, opened;
@@ -67,7 +69,7 @@ struct muster__worker {
     atomic_bool over_limit; /* interrupted because the turn used too much time */
     atomic_uint news;       /* enum worker_news; set after the thing itself, under the lock */
     atomic_uint timer_count; /* this and those below: for the statistics */
-    _Atomic uint64_t turns;
+    _Atomic uint64_t turns, cpu_us;
     atomic_size_t memory;
 
     struct { /* innermost lock: nothing is called under it but interrupt */

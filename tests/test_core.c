@@ -238,7 +238,7 @@ START_TEST(a_request_that_came_to_the_old_slot_is_served_before_it_is_disposed_o
     SAY("WANT version=1", "PLACE version=1 instance=3");
     say("ACTIVATE_ENDED instance=2");
     say("GONE instance=1");
-    SAY("PLACED instance=3", "START version=1 instance=3");
+    SAY("PLACED instance=3", "START version=1 instance=3 may_open=1");
     SAY("STARTED instance=3", "OPEN version=1 instance=3; SAMPLE version=1 instance=3");
     SAY("SAMPLED instance=3 holds=1", "");
     at(1020);
@@ -250,6 +250,70 @@ START_TEST(a_request_that_came_to_the_old_slot_is_served_before_it_is_disposed_o
     SAY("GONE instance=3", "FORGET version=1 instance=3 reason=REPLACED");
     at(1060);
     SAY("TICK", "DISPOSE version=1 reason=REPLACED scope=\"/\"");
+}
+END_TEST
+
+/* Version 1 was activated and is asleep; instance 2 starts. */
+static void revive(void)
+{
+    bring_up();
+    say("GONE instance=1");
+    say("WANT version=1");
+    SAY("PLACED instance=2 host=7", "START version=1 instance=2 host=7 may_open=1");
+}
+
+START_TEST(an_activated_version_may_open_its_slot_itself_and_is_not_told_to)
+{
+    revive();
+    SAY("STARTED instance=2 ok=1", "");
+    SAY("STARTED instance=2 ok=1", "");
+    at(1000);
+    SAY("TICK", "SAMPLE version=1 instance=2 host=7");
+    SAY("SAMPLED instance=2", "TRY_RETIRE version=1 instance=2 host=7");
+}
+END_TEST
+
+START_TEST(one_that_did_not_open_its_slot_though_it_might_is_told_to)
+{
+    revive();
+    SAY("STARTED instance=2", "OPEN version=1 instance=2 host=7");
+}
+END_TEST
+
+START_TEST(one_that_opened_its_slot_when_its_time_was_over_is_taken_off_it)
+{
+    revive();
+    at(500);
+    SAY("TICK", "FAIL_QUEUED version=1 status=START_TIMED_OUT scope=\"/\"; "
+                "VACATE version=1 instance=2 host=7 reason=START_OVERDUE; "
+                "CANCEL version=1 instance=2 host=7 reason=START_OVERDUE");
+    SAY("STARTED instance=2 ok=1", "");
+}
+END_TEST
+
+START_TEST(a_version_that_drains_opens_its_slot_itself_and_is_looked_at)
+{
+    revive();
+    say("REGISTER job=2 version=2 scope=\"/\" script=\"b\"");
+    say("PLACED instance=3 host=7");
+    say("SKIP_WAITING instance=3");
+    say("STARTED instance=3");
+    SAY("INSTALL_ENDED instance=3", "PUBLISH version=2 scope=\"/\"");
+    SAY("STARTED instance=2 ok=1", "SAMPLE version=1 instance=2 host=7");
+}
+END_TEST
+
+START_TEST(a_version_has_an_idle_time_of_its_own)
+{
+    say("REGISTER job=1 version=1 scope=\"/\" script=\"a\" idle=200000");
+    say("PLACED instance=1");
+    say("STARTED instance=1");
+    say("INSTALL_ENDED instance=1");
+    say("ACTIVATE_ENDED instance=1");
+    at(199);
+    SAY("TICK", "");
+    at(200);
+    SAY("TICK", "SAMPLE version=1 instance=1");
 }
 END_TEST
 
@@ -1044,6 +1108,11 @@ static void add_lives(Suite *suite)
     tcase_add_test(tc, jobs_of_a_scope_run_one_at_a_time_and_in_order);
     tcase_add_test(tc, a_new_version_waits_until_the_active_one_is_idle);
     tcase_add_test(tc, a_request_that_came_to_the_old_slot_is_served_before_it_is_disposed_of);
+    tcase_add_test(tc, an_activated_version_may_open_its_slot_itself_and_is_not_told_to);
+    tcase_add_test(tc, one_that_did_not_open_its_slot_though_it_might_is_told_to);
+    tcase_add_test(tc, one_that_opened_its_slot_when_its_time_was_over_is_taken_off_it);
+    tcase_add_test(tc, a_version_that_drains_opens_its_slot_itself_and_is_looked_at);
+    tcase_add_test(tc, a_version_has_an_idle_time_of_its_own);
     tcase_add_test(tc, skip_waiting_publishes_at_once_and_activates_when_the_old_one_has_drained);
     tcase_add_test(tc, skip_waiting_may_be_said_while_it_waits);
     tcase_add_test(tc, a_drain_ends_with_the_grace_time);

@@ -51,6 +51,7 @@ struct model_version {
     uint64_t live;             /* the instance between PLACE and VACATE or RETIRED */
     uint64_t left_us;          /* when its scope was given to another one, or withdrawn; 0: not */
     size_t instances; /* placed and not forgotten, without the abandoned ones */
+    bool activates;   /* ACTIVATE was said of it */
 };
 
 struct model_request {
@@ -74,6 +75,7 @@ struct model_instance {
     struct muster__request *kept; /* taken and not begun */
     struct model_instance *open_next, *open_previous; /* the open ones */
     bool started, opened, off_slot, is_open;
+    bool may_open; /* by itself, said START */
     bool stop_told, cancel_told, abandoned, forgotten;
     bool gone;     /* the worker is dead, whether the core knows or not */
     bool gone_fed; /* GONE, or HOST_REFUSED, was fed */
@@ -90,6 +92,7 @@ struct model_job {
 
 enum item_kind {
     ITEM_FEED,
+    ITEM_OPEN,
     ITEM_TAKE,
     ITEM_SETTLE,
     ITEM_END,
@@ -439,6 +442,9 @@ static void take(struct model_instance *instance)
     }
     PROMISE(!instance->stop_told && !instance->cancel_told && !instance->off_slot && instance->opened,
             "a request was delivered to the dying instance %" PRIu64, instance->id);
+    if (percent(90)) { /* else its host keeps to what the posts said */
+        muster__slot_begun(instance->slot, list, w.now_us);
+    }
     if (percent(5)) {
         instance->kept = list;
         schedule(below(2000), (struct item){ .kind = ITEM_GIVE_BACK, .instance = instance->id });
@@ -498,7 +504,12 @@ static void answer(struct model_instance *instance, enum muster__core_event_kind
         instance->hangs = true;
     } else {
         event.status = fate < 11 ? failure : MUSTER_OK;
-        feed_later(fate < 14 ? below(30000) : some_delay() / 4, event);
+        uint64_t delay_us = fate < 14 ? below(30000) : some_delay() / 4;
+        if (kind == MUSTER__CORE_STARTED && event.status == MUSTER_OK && instance->may_open && percent(80)) {
+            schedule(delay_us, (struct item){ .kind = ITEM_OPEN, .instance = instance->id });
+        } else { /* a host that does not open by itself, too */
+            feed_later(delay_us, event);
+        }
     }
     if (percent(20)) {
         feed_later(below(4000), (struct muster__core_event){ .kind = MUSTER__CORE_SKIP_WAITING,
@@ -592,6 +603,9 @@ static void do_start(const struct muster__core_action *action)
         return;
     }
     instance->started = true;
+    instance->may_open = action->may_open;
+    PROMISE(!action->may_open || version->activates, "version %u may open before it was activated",
+            version->id);
     answer(instance, MUSTER__CORE_STARTED, MUSTER_SCRIPT_ERROR);
 }
 
@@ -600,17 +614,16 @@ static void do_lifecycle(const struct muster__core_action *action)
     struct model_instance *instance = instance_of(action->instance);
     bool install = action->kind == MUSTER__DO_INSTALL;
     expect_living(instance, install ? "INSTALL" : "ACTIVATE");
+    PROMISE(!instance->opened, "%s for an instance that is open", install ? "INSTALL" : "ACTIVATE");
+    version_of(instance->version)->activates |= !install;
     if (!instance->gone && !instance->stuck) {
         answer(instance, install ? MUSTER__CORE_INSTALL_ENDED : MUSTER__CORE_ACTIVATE_ENDED,
                MUSTER_REJECTED);
     }
 }
 
-static void do_open(const struct muster__core_action *action)
+static void note_open(struct model_instance *instance)
 {
-    struct model_instance *instance = instance_of(action->instance);
-    expect_living(instance, "OPEN");
-    PROMISE(instance->started && !instance->opened, "instance %" PRIu64 " was opened twice", instance->id);
     instance->opened = true;
     instance->held_us = w.now_us;
     instance->is_open = true;
@@ -620,8 +633,6 @@ static void do_open(const struct muster__core_action *action)
         w.open->open_previous = instance;
     }
     w.open = instance;
-    PROMISE(muster__slot_open(instance->slot, instance->incarnation, &instance->consumer, w.now_us),
-            "OPEN came for a slot that is not starting");
     if (percent(8)) {
         schedule(below(60000), (struct item){ .kind = ITEM_DIE, .instance = instance->id });
     }
@@ -632,6 +643,33 @@ static void do_open(const struct muster__core_action *action)
         feed_later(below(60000), (struct muster__core_event){ .kind = MUSTER__CORE_CLOSE_SELF,
                                                               .instance = instance->id });
     }
+}
+
+static void do_open(const struct muster__core_action *action)
+{
+    struct model_instance *instance = instance_of(action->instance);
+    expect_living(instance, "OPEN");
+    PROMISE(instance->started && !instance->opened, "instance %" PRIu64 " was opened twice", instance->id);
+    note_open(instance);
+    PROMISE(muster__slot_open(instance->slot, instance->incarnation, &instance->consumer, w.now_us),
+            "OPEN came for a slot that is not starting");
+}
+
+/* Its script was evaluated, and START allowed it: it opens its slot, unless that was taken from it, and
+ * the core hears of it a little later. */
+static void open_itself(struct model_instance *instance)
+{
+    if (instance->gone || instance->stuck) {
+        return;
+    }
+    bool ok = muster__slot_open(instance->slot, instance->incarnation, &instance->consumer, w.now_us);
+    PROMISE(ok != instance->off_slot, "instance %" PRIu64 " opens a slot that is not its own", instance->id);
+    if (ok) {
+        note_open(instance);
+    }
+    feed_later(below(LATE_US), (struct muster__core_event){ .kind = MUSTER__CORE_STARTED,
+                                                            .instance = instance->id,
+                                                            .ok = ok });
 }
 
 static void do_sample(const struct muster__core_action *action)
@@ -937,8 +975,10 @@ static void add_job(enum muster__core_event_kind kind)
         w.versions[w.version_count++] = version;
         version->id = (uint32_t)w.version_count;
         version->scope = number;
+        event.idle_us = percent(30) ? 2000 + below(2 * times.idle_us) : 0;
         const struct muster__slot_options options = { .queue_limit = QUEUE_LIMIT,
-                                                      .idle_us = times.idle_us,
+                                                      .idle_us = event.idle_us != 0 ? event.idle_us
+                                                                                    : times.idle_us,
                                                       .want = want,
                                                       .version = version->id };
         version->slot = muster__slot_new(&options);
@@ -1008,6 +1048,9 @@ static void run_item(struct item *item)
             || item->event.host > instance_of(item->event.instance)->refused_host) {
             feed(&item->event);
         }
+        return;
+    case ITEM_OPEN:
+        open_itself(instance);
         return;
     case ITEM_TAKE:
         take(instance);

@@ -1832,10 +1832,25 @@ START_TEST(a_registration_without_scope_or_script_is_refused)
     ck_assert_int_eq(muster_register(muster, &no_script, NULL, NULL, &handle), MUSTER_INVALID_ARGUMENT);
     struct muster_registration_options unknown = registration("/", LUA, "app.lua");
     unknown.engine = "cobol";
-    ck_assert_int_eq(muster_register(muster, &unknown, NULL, NULL, &handle), MUSTER_UNSUPPORTED);
+    ck_assert_int_eq(muster_register(muster, &unknown, NULL, NULL, NULL), MUSTER_UNSUPPORTED);
     ck_assert_int_eq(muster_unregister(muster, NULL, NULL, NULL, &handle), MUSTER_INVALID_ARGUMENT);
     ck_assert_int_eq(muster_stop(muster, NULL, NULL, NULL, &handle), MUSTER_INVALID_ARGUMENT);
     ck_assert_ptr_null(handle);
+}
+END_TEST
+
+START_TEST(a_registration_whose_engine_is_missing_settles_with_the_reason)
+{
+    struct muster_registration_options unknown = registration("/", LUA, "app.lua");
+    struct muster_handle *handle = NULL;
+    struct muster_result result = {0};
+    begin();
+    unknown.engine = "cobol";
+    ck_assert_int_eq(muster_register(muster, &unknown, NULL, NULL, &handle), MUSTER_OK);
+    ck_assert_int_eq(muster_wait(handle, 60000, &result), MUSTER_OK);
+    ck_assert_int_eq(result.status, MUSTER_UNSUPPORTED);
+    ck_assert_str_eq(result.error->message, "there is no engine \"cobol\"; there are native, lua and javascript");
+    muster_handle_release(handle);
 }
 END_TEST
 
@@ -2032,6 +2047,7 @@ static void add_other_tests(Suite *suite)
     TCase *arguments = topic(suite, "arguments");
     tcase_add_test(arguments, nothing_works_without_an_instance);
     tcase_add_test(arguments, a_registration_without_scope_or_script_is_refused);
+    tcase_add_test(arguments, a_registration_whose_engine_is_missing_settles_with_the_reason);
     tcase_add_test(arguments, an_event_without_name_or_url_is_refused_and_its_data_freed);
     tcase_add_test(arguments, an_unknown_placement_is_named);
     tcase_add_test(arguments, smaller_structs_mean_the_defaults);

@@ -236,6 +236,26 @@ START_TEST(activity_keeps_alive_for_an_idle_time_or_less_and_never_shortens)
 }
 END_TEST
 
+START_TEST(what_waited_long_for_a_thread_is_activity_when_it_begins)
+{
+    uint32_t incarnation = run_slot();
+    post(5000);
+    struct muster__request *list = muster__slot_take(slot, incarnation, 10);
+    muster__slot_begun(slot, list, 9000);
+    ck_assert_uint_eq(muster__slot_sample(slot).alive_until_us, 9000 + IDLE_US);
+    end_list(incarnation, list);
+    struct muster__request *bounded = new_request();
+    bounded->keepalive_until_us = 5100;
+    ck_assert_int_eq(muster__slot_post(slot, bounded, 20000), MUSTER_OK);
+    muster__request_release(bounded);
+    list = muster__slot_take(slot, incarnation, 10);
+    muster__slot_begun(slot, list, 30000);
+    ck_assert_uint_eq(muster__slot_sample(slot).alive_until_us, 9000 + IDLE_US);
+    end_list(incarnation, list);
+    ck_assert(muster__slot_retire(slot, incarnation));
+}
+END_TEST
+
 START_TEST(a_full_queue_refuses_and_nothing_else_happens)
 {
     for (int i = 0; i < 100; i++)
@@ -451,6 +471,7 @@ static Suite *suite(void)
     tcase_add_test(tc, holds_of_an_old_incarnation_neither_count_nor_uncount);
     tcase_add_test(tc, a_slot_that_was_vacated_while_it_started_is_not_opened);
     tcase_add_test(tc, activity_keeps_alive_for_an_idle_time_or_less_and_never_shortens);
+    tcase_add_test(tc, what_waited_long_for_a_thread_is_activity_when_it_begins);
     tcase_add_test(tc, a_full_queue_refuses_and_nothing_else_happens);
     tcase_add_test(tc, a_canceled_request_leaves_the_queue_or_its_consumer_hears_of_it);
     tcase_add_test(tc, a_closed_slot_gives_back_what_waited_and_takes_no_more);

@@ -1,0 +1,364 @@
+/* remote/child_request.c - a request that the parent sent, in the child: into the worker, and its two endings
+ * back.
+ *
+ * Settled becomes RESULT, the last reference's end becomes ENDED.  The number stays in the map until both bodies have
+ * come to their end as well, for their frames name it. */
+#include "remote/child_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct child_request {
+    struct muster__request request;
+    struct muster__id_node node;
+    atomic_uint references; /* the request's own life, the map, each body */
+    struct child_worker *worker;
+    uint32_t id, word;
+    bool control;
+    struct muster__body_pump *body, *answer; /* under the child's lock */
+    unsigned parts; /* under the child's lock: the request, and bodies under way; the map lets go at 0 */
+    struct muster_header *headers; /* one block with all texts behind them */
+};
+
+static struct child_request *of(struct muster__request *request)
+{
+    return MUSTER_CONTAINER_OF(request, struct child_request, request);
+}
+
+static void release(struct child_request *request)
+{
+    if (atomic_fetch_sub(&request->references, 1) != 1)
+        return;
+    muster__body_pump_release(request->body);
+    muster__body_pump_release(request->answer);
+    muster_value_release(request->request.data);
+    muster_stream_release(request->request.http.body_stream);
+    muster__child_worker_release(request->worker);
+    free(request->headers);
+    free(request);
+}
+
+/* A part has ended: with the last one no frame can name it any more. */
+static void end_part(void *user_data)
+{
+    struct child_request *request = user_data;
+    struct child *child = request->worker->child;
+    pthread_mutex_lock(&child->lock);
+    bool last = --request->parts == 0;
+    if (last)
+        (void)muster__id_map_remove(&child->requests, request->node.id);
+    pthread_mutex_unlock(&child->lock);
+    if (last)
+        release(request); /* the map's */
+    release(request);
+}
+
+static void begin_part(struct child_request *request)
+{
+    pthread_mutex_lock(&request->worker->child->lock);
+    request->parts++;
+    pthread_mutex_unlock(&request->worker->child->lock);
+    atomic_fetch_add(&request->references, 1);
+}
+
+/* ---- the endings ---- */
+
+static struct muster__body_route route_of(struct child_request *request, uint8_t flags)
+{
+    return (struct muster__body_route){.pool = request->worker->child->pool,
+                                       .link = request->worker->child->link,
+                                       .worker = request->id,
+                                       .actor = request->node.id,
+                                       .flags = flags,
+                                       .done = end_part,
+                                       .user_data = request};
+}
+
+/* After RESULT, which announces it. */
+static void send_answer_body(struct child_request *request, struct muster_stream *stream)
+{
+    const struct muster__body_route route = route_of(request, MUSTER__WIRE_FLAG_RESPONSE);
+    struct muster__body_pump *pump = NULL;
+    begin_part(request);
+    if (muster__body_pump_out(&route, stream, &pump) != MUSTER_OK) {
+        struct muster__wire_message abort = {.type = MUSTER__WIRE_BODY_ABORT,
+                                             .flags = MUSTER__WIRE_FLAG_RESPONSE,
+                                             .worker = request->id,
+                                             .actor = request->node.id,
+                                             .status = MUSTER_NO_MEMORY};
+        muster_stream_abort(stream, MUSTER_NO_MEMORY, NULL);
+        muster__child_send(request->worker->child, &abort);
+        end_part(request);
+        return;
+    }
+    pthread_mutex_lock(&request->worker->child->lock);
+    request->answer = pump;
+    pthread_mutex_unlock(&request->worker->child->lock);
+}
+
+static void put_response(struct muster__wire_message *message, const struct muster_http_response *response)
+{
+    message->result.is_response = true;
+    message->result.status_code = (uint16_t)response->status_code;
+    message->result.reason = response->status_text;
+    message->result.headers = response->headers;
+    message->result.header_count = response->header_count;
+    if (response->body_stream) {
+        message->result.body = MUSTER__WIRE_BODY_STREAM;
+    } else if (response->body.data) {
+        message->result.body = MUSTER__WIRE_BODY_WHOLE;
+        message->value = (struct muster__wire_value){.present = true, .bytes = response->body};
+    }
+}
+
+static void settled(struct muster__request *base, const struct muster__outcome *outcome)
+{
+    struct child_request *request = of(base);
+    struct child *child = request->worker->child;
+    struct muster__packed_value value = {0};
+    struct muster_error error = {0};
+    struct muster__wire_message message = {.type = MUSTER__WIRE_RESULT,
+                                           .worker = request->id,
+                                           .actor = request->node.id,
+                                           .status = outcome->status};
+    if (outcome->response) {
+        put_response(&message, outcome->response);
+    } else if (outcome->value) {
+        enum muster_status status = muster__wire_value_pack(outcome->value, &value, &error);
+        message.status = status == MUSTER_OK ? outcome->status : MUSTER_SCRIPT_ERROR;
+    }
+    message.has_error = error.message || outcome->error;
+    if (message.has_error)
+        message.error = error.message ? error : *outcome->error;
+    enum muster_status sent = outcome->response ? muster__link_send(child->link, &message, 0)
+                                                : muster__wire_value_send(child->link, &message, 0, &value);
+    if (sent == MUSTER_INVALID_ARGUMENT) { /* larger than the wire carries: that is the answer */
+        message = (struct muster__wire_message){.type = MUSTER__WIRE_RESULT,
+                                                .worker = request->id,
+                                                .actor = request->node.id,
+                                                .status = MUSTER_SCRIPT_ERROR,
+                                                .has_error = true};
+        muster_error_clean_up(&error);
+        muster_error_set(&error, MUSTER_SCRIPT_ERROR, "the result is too large to leave the worker's process");
+        message.error = error;
+        muster__child_send(child, &message);
+    } else if (outcome->response && outcome->response->body_stream) {
+        send_answer_body(request, outcome->response->body_stream);
+    }
+    muster__wire_value_clean_up(&value);
+    muster_error_clean_up(&error);
+}
+
+/* Nothing of it runs any more. */
+static void destroyed(struct muster__request *base)
+{
+    struct child_request *request = of(base);
+    muster__child_send(request->worker->child,
+                       &(struct muster__wire_message){.type = MUSTER__WIRE_ENDED,
+                                                      .worker = request->id,
+                                                      .actor = request->node.id});
+    pthread_mutex_lock(&request->worker->child->lock);
+    struct muster__body_pump *body = request->body;
+    pthread_mutex_unlock(&request->worker->child->lock);
+    if (body) /* what nobody read is not wanted */
+        muster__body_pump_stop(body, MUSTER_CANCELED, NULL);
+    end_part(request);
+}
+
+static void turn(struct muster__request *base, bool begins)
+{
+    struct child_request *request = of(base);
+    if (request->word == MUSTER__WIRE_NO_WORD)
+        return;
+    if (begins)
+        (void)!muster__shared_memory_start(request->worker->child->memory, request->word);
+    else
+        muster__shared_memory_rest(request->worker->child->memory, request->word);
+}
+
+static const struct muster__request_class request_class = {settled, destroyed, turn};
+
+/* ---- from the parent ---- */
+
+static char *put(char **at, struct muster_bytes bytes)
+{
+    char *copy = *at;
+    if (bytes.length)
+        memcpy(copy, bytes.data, bytes.length);
+    copy[bytes.length] = '\0';
+    *at += bytes.length + 1;
+    return copy;
+}
+
+static struct muster_bytes text_of(const char *text)
+{
+    return (struct muster_bytes){text, text ? strlen(text) : 0};
+}
+
+/* Everything that the message lends, in one block of ours. */
+static bool copy_texts(struct child_request *request, const struct muster__wire_message *message)
+{
+    size_t count = message->request.header_count;
+    bool whole = message->request.body == MUSTER__WIRE_BODY_WHOLE;
+    struct muster_bytes body = whole ? message->value.bytes : (struct muster_bytes){NULL, 0};
+    size_t size = count * sizeof(struct muster_header) + strlen(message->request.name) +
+                  message->request.method.length + message->request.url.length +
+                  message->request.client_id.length + body.length + 5;
+    for (size_t i = 0; i < count; i++)
+        size += message->request.headers[i].name.length + message->request.headers[i].value.length + 2;
+    struct muster_header *headers = malloc(size);
+    if (!headers)
+        return false;
+    char *at = (char *)(headers + count);
+    struct muster_http_request *http = &request->request.http;
+    for (size_t i = 0; i < count; i++) {
+        headers[i] = message->request.headers[i];
+        headers[i].name.data = put(&at, headers[i].name);
+        headers[i].value.data = put(&at, headers[i].value);
+    }
+    request->headers = headers;
+    request->request.name = put(&at, text_of(message->request.name));
+    http->method = (struct muster_bytes){put(&at, message->request.method), message->request.method.length};
+    http->url = (struct muster_bytes){put(&at, message->request.url), message->request.url.length};
+    http->client_id =
+        (struct muster_bytes){put(&at, message->request.client_id), message->request.client_id.length};
+    http->headers = headers;
+    http->header_count = count;
+    if (whole)
+        http->body = (struct muster_bytes){put(&at, body), body.length};
+    return true;
+}
+
+static struct child_request *new_request(struct child_worker *worker,
+                                         const struct muster__wire_message *message)
+{
+    struct child_request *request = calloc(1, sizeof *request);
+    if (!request)
+        return NULL;
+    atomic_init(&request->references, 2); /* the request's, the map's */
+    request->parts = 1;
+    request->worker = worker;
+    request->id = worker->id;
+    request->node.id = message->actor;
+    request->word = message->request.started_word;
+    request->control = message->request.kind == MUSTER__REQUEST_LIFECYCLE;
+    muster__request_init(&request->request, &request_class, message->request.kind, NULL);
+    request->request.received_us = muster__now_us();
+    request->request.keepalive_until_us = message->request.keepalive_until_us;
+    request->request.idempotent = message->request.idempotent;
+    request->request.id = message->actor;
+    muster__child_worker_acquire(worker);
+    if (!copy_texts(request, message)) {
+        atomic_store(&request->references, 1);
+        release(request);
+        return NULL;
+    }
+    return request;
+}
+
+static enum muster_status open_body(struct child_request *request)
+{
+    const struct muster__body_route route = route_of(request, 0);
+    begin_part(request);
+    enum muster_status status =
+        muster__body_pump_in(&route, &request->request.http.body_stream, &request->body);
+    if (status != MUSTER_OK)
+        end_part(request);
+    return status;
+}
+
+/* The answer to what never got into a worker. */
+static void refuse(struct child *child, const struct muster__wire_message *message, enum muster_status status)
+{
+    if (message->request.body == MUSTER__WIRE_BODY_STREAM) {
+        struct muster__wire_message abort = {.type = MUSTER__WIRE_BODY_ABORT,
+                                             .worker = message->worker,
+                                             .actor = message->actor,
+                                             .status = MUSTER_CANCELED};
+        muster__child_send(child, &abort);
+    }
+    muster__child_send(child, &(struct muster__wire_message){.type = MUSTER__WIRE_RESULT,
+                                                             .flags = MUSTER__WIRE_FLAG_ENDED,
+                                                             .worker = message->worker,
+                                                             .actor = message->actor,
+                                                             .status = status});
+}
+
+static enum muster_status fill(struct child_request *request, struct muster__wire_message *message)
+{
+    if (message->request.body == MUSTER__WIRE_BODY_STREAM)
+        return open_body(request);
+    if (message->request.body == MUSTER__WIRE_BODY_WHOLE)
+        return MUSTER_OK;
+    return muster__wire_value_unpack(&message->value, request->worker->child->link, &request->request.data,
+                                     NULL);
+}
+
+void muster__child_request(struct child *child, struct child_worker *worker,
+                           struct muster__wire_message *message)
+{
+    struct child_request *request = worker ? new_request(worker, message) : NULL;
+    if (!request) { /* a worker that is gone: the parent sends it to the next one */
+        refuse(child, message, worker ? MUSTER_NO_MEMORY : MUSTER_RETRY);
+        return;
+    }
+    pthread_mutex_lock(&child->lock);
+    bool twice = muster__id_map_find(&child->requests, message->actor) != NULL;
+    if (!twice)
+        muster__id_map_add(&child->requests, &request->node);
+    pthread_mutex_unlock(&child->lock);
+    if (twice)
+        muster__child_distrust("a number that is in use");
+    struct muster__request *base = &request->request;
+    enum muster_status status = fill(request, message);
+    if (status == MUSTER_INVALID_ARGUMENT)
+        muster__child_distrust("a value that is none");
+    if (status == MUSTER_OK && request->control)
+        muster__worker_control(worker->worker, base);
+    else if (status == MUSTER_OK)
+        status = muster__slot_post(worker->slot, base, base->received_us);
+    if (status != MUSTER_OK)
+        (void)muster__request_fail(base, status == MUSTER_CLOSED ? MUSTER_RETRY : status, NULL);
+    muster__request_release(base);
+}
+
+/* ---- frames about it ---- */
+
+static void cancel(struct child_request *request)
+{
+    struct muster__request *base = &request->request;
+    (void)muster__request_fail(base, MUSTER_CANCELED, NULL);
+    if (request->control)
+        muster__worker_cancel_request(request->worker->worker, base);
+    else
+        muster__slot_cancel(request->worker->slot, base);
+}
+
+void muster__child_request_frame(struct child *child, const struct muster__wire_message *message)
+{
+    bool ok = true, live = false;
+    struct muster__body_pump *pump = NULL;
+    pthread_mutex_lock(&child->lock);
+    struct muster__id_node *node = muster__id_map_find(&child->requests, message->actor);
+    struct child_request *request = node ? MUSTER_CONTAINER_OF(node, struct child_request, node) : NULL;
+    if (request) {
+        atomic_fetch_add(&request->references, 1);
+        pump = message->flags & MUSTER__WIRE_FLAG_RESPONSE ? request->answer : request->body;
+        /* Its own life may be over while a body still moves. */
+        live = muster__request_try_acquire(&request->request);
+    }
+    pthread_mutex_unlock(&child->lock);
+    if (!request)
+        return; /* it has ended; the parent did not know */
+    if (message->type == MUSTER__WIRE_CANCEL) {
+        if (live)
+            cancel(request);
+    } else if (pump) {
+        ok = muster__body_pump_frame(pump, message);
+    }
+    if (live)
+        muster__request_release(&request->request);
+    release(request);
+    if (!ok)
+        muster__child_distrust("more of a body than it may");
+}

@@ -1,0 +1,54 @@
+/* remote/crash_record.c - see crash_record.h. */
+#include "remote/crash_record.h"
+
+#include <math.h>
+
+/* A crash that is just a moment old must count as a whole one. */
+#define ROUNDING 0.05
+
+static double count_at(const struct muster__crash_record *record, uint64_t now_us)
+{
+    if (record->count <= 0)
+        return 0;
+    double age = now_us > record->last_us ? (double)(now_us - record->last_us) : 0;
+    return record->count * exp2(-age / MUSTER__CRASH_HALF_LIFE_US);
+}
+
+static uint64_t doubled(uint64_t first_us, unsigned times, uint64_t longest_us)
+{
+    uint64_t us = first_us;
+    while (times-- && us < longest_us)
+        us *= 2;
+    return us < longest_us ? us : longest_us;
+}
+
+void muster__crash_record_note(struct muster__crash_record *record, uint64_t now_us, uint64_t random)
+{
+    record->count = count_at(record, now_us) + 1;
+    record->last_us = now_us;
+    record->total++;
+    unsigned times = (unsigned)(record->count + ROUNDING) - 1;
+    uint64_t pause_us = doubled(MUSTER__CRASH_PAUSE_FIRST_US, times, MUSTER__CRASH_PAUSE_LONGEST_US);
+    record->not_before_us = now_us + pause_us / 2 + random % (pause_us / 2 + 1);
+    if (record->count + ROUNDING < MUSTER__CRASH_QUARANTINE_FROM) {
+        record->quarantines = 0;
+        return;
+    }
+    record->quarantined_until_us =
+        now_us + doubled(MUSTER__CRASH_QUARANTINE_FIRST_US, record->quarantines++,
+                         MUSTER__CRASH_QUARANTINE_LONGEST_US);
+}
+
+struct muster__crash_verdict muster__crash_record_judge(const struct muster__crash_record *record,
+                                                        uint64_t now_us)
+{
+    struct muster__crash_verdict verdict = {
+        .alone = count_at(record, now_us) + ROUNDING >= MUSTER__CRASH_ALONE_FROM,
+        .quarantined = now_us < record->quarantined_until_us,
+        .not_before_us = record->not_before_us,
+        .total = record->total,
+    };
+    if (verdict.quarantined)
+        verdict.not_before_us = record->quarantined_until_us;
+    return verdict;
+}

@@ -1,0 +1,302 @@
+/* remote/process_errand.c - what a worker in a child process asks of this side: a request to another worker,
+ * a binding of the embedder's, a script.
+ *
+ * Each is answered exactly once with RESULT (LOADED for scripts), by whatever thread has the answer; an answer to a dead
+ * host goes nowhere.  The loader and the bindings are the embedder's code: they run in the worker's actor, one at a
+ * time, as they would on a worker's own thread. */
+#include "remote/process_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Under way for one host: no child of ours opens more. */
+#define ERRANDS_MOST 4096
+
+static void destroy(struct process_errand *errand)
+{
+    muster_value_release(errand->request.data);
+    muster_value_release(errand->arguments);
+    muster__process_worker_release(errand->worker);
+    free(errand->name);
+    free(errand->scope);
+    free(errand);
+}
+
+/* Out of the map: nothing names it any more. */
+static void forget(struct process_errand *errand)
+{
+    struct process_host *host = errand->worker->host;
+    pthread_mutex_lock(&host->lock);
+    (void)muster__id_map_remove(&host->errands, errand->node.id);
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void send_result(struct process_errand *errand, enum muster_status status,
+                        const struct muster_value *value, const struct muster_error *error)
+{
+    struct process_host *host = errand->worker->host;
+    struct muster__packed_value packed = {0};
+    struct muster_error problem = {0};
+    struct muster__wire_message message = {.type = MUSTER__WIRE_RESULT,
+                                           .flags = MUSTER__WIRE_FLAG_ENDED,
+                                           .worker = errand->worker->id,
+                                           .actor = errand->node.id,
+                                           .status = status};
+    forget(errand); /* first: its number may be used again once the answer is there */
+    enum muster_status pack = muster__wire_value_pack(value, &packed, &problem);
+    if (pack != MUSTER_OK) {
+        message.status = pack;
+        error = &problem;
+    }
+    message.has_error = error != NULL;
+    if (error)
+        message.error = *error;
+    enum muster_status sent =
+        muster__wire_value_send(host->link, &message, muster__process_host_urgency(host), &packed);
+    if (sent != MUSTER_OK && sent != MUSTER_CLOSED) {
+        message = (struct muster__wire_message){.type = MUSTER__WIRE_RESULT,
+                                                .flags = MUSTER__WIRE_FLAG_ENDED,
+                                                .worker = errand->worker->id,
+                                                .actor = errand->node.id,
+                                                .status = sent == MUSTER_INVALID_ARGUMENT ? MUSTER_UNSUPPORTED
+                                                                                          : sent};
+        muster__process_host_send(host, &message, muster__process_host_urgency(host));
+    }
+    muster__wire_value_clean_up(&packed);
+    muster_error_clean_up(&problem);
+}
+
+/* ---- other workers ---- */
+
+static void dispatch_settled(struct muster__request *request, const struct muster__outcome *outcome)
+{
+    struct process_errand *errand = MUSTER_CONTAINER_OF(request, struct process_errand, request);
+    send_result(errand, outcome->status, outcome->value, outcome->error);
+}
+
+static void dispatch_destroyed(struct muster__request *request)
+{
+    destroy(MUSTER_CONTAINER_OF(request, struct process_errand, request));
+}
+
+static const struct muster__request_class dispatch_class = {dispatch_settled, dispatch_destroyed, NULL};
+
+static void dispatch(struct process_errand *errand, const struct muster__wire_message *message)
+{
+    struct process_worker *worker = errand->worker;
+    struct muster__request *request = &errand->request;
+    pthread_mutex_lock(&worker->host->lock);
+    bool gone = worker->gone;
+    pthread_mutex_unlock(&worker->host->lock);
+    request->keepalive_until_us = message->request.keepalive_until_us;
+    enum muster_status status = MUSTER_TERMINATED;
+    if (!gone)
+        status = worker->options.listener->dispatch(worker->options.user_data, errand->scope, request,
+                                                    message->request.keepalive_until_us);
+    if (status != MUSTER_OK)
+        (void)muster__request_fail(request, status, NULL);
+    muster__request_release(request);
+}
+
+/* ---- bindings ---- */
+
+static void answer_call(struct process_errand *errand, struct muster_host_call *call)
+{
+    bool thrown = call->error.message != NULL;
+    send_result(errand, thrown ? MUSTER_SCRIPT_ERROR : MUSTER_OK, thrown ? NULL : call->result,
+                thrown ? &call->error : NULL);
+    muster__host_call_destroy(call);
+    destroy(errand);
+}
+
+static void call_ended(struct muster_host_call *call, void *user_data)
+{
+    answer_call(user_data, call);
+}
+
+static bool find_binding(const struct muster_bindings *bindings, const char *path,
+                         struct muster__binding *ret_binding)
+{
+    for (size_t i = 0; i < muster__bindings_count(bindings); i++) {
+        *ret_binding = muster__bindings_at(bindings, i);
+        if (ret_binding->function && strcmp(ret_binding->path, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void run_call(struct process_errand *errand)
+{
+    struct muster__binding binding;
+    bool found = find_binding(errand->worker->options.bindings, errand->name, &binding);
+    struct muster_host_call *call = NULL;
+    if (found) {
+        call = muster__host_call_new(binding.path, binding.function, binding.user_data, errand->arguments);
+        errand->arguments = NULL;
+    }
+    if (!call) {
+        send_result(errand, found ? MUSTER_NO_MEMORY : MUSTER_NOT_FOUND, NULL, NULL);
+        destroy(errand);
+    } else if (muster__host_call_run(call) || !muster__host_call_open(call, call_ended, errand)) {
+        answer_call(errand, call);
+    }
+}
+
+/* ---- scripts ---- */
+
+static void run_load(struct process_errand *errand)
+{
+    struct process_worker *worker = errand->worker;
+    struct muster__script *script = NULL;
+    struct muster_error error = {0};
+    struct muster_bytes map;
+    struct muster__wire_message message = {.type = MUSTER__WIRE_LOADED,
+                                           .worker = worker->id,
+                                           .actor = errand->node.id};
+    forget(errand);
+    message.status = muster__loader_load(worker->options.loader, errand->name,
+                                         errand->scope ? errand->scope
+                                                       : (worker->script ? worker->script->url : NULL),
+                                         &script, &error);
+    if (message.status == MUSTER_OK && !script->text) {
+        message.status = MUSTER_UNSUPPORTED;
+    } else if (message.status == MUSTER_OK) {
+        message.loaded.url = script->url;
+        message.loaded.is_module = script->is_module;
+        message.value = (struct muster__wire_value){.present = true,
+                                                    .bytes = {script->text, script->length}};
+        if (script->source_map) {
+            map = (struct muster_bytes){script->source_map, strlen(script->source_map)};
+            message.value.buffers = &map;
+            message.value.buffer_count = 1;
+        }
+    }
+    message.has_error = error.message != NULL;
+    message.error = error;
+    muster__process_host_send(worker->host, &message, muster__process_host_urgency(worker->host));
+    muster__script_destroy(script);
+    muster_error_clean_up(&error);
+    destroy(errand);
+}
+
+/* ---- the actor's queue ---- */
+
+bool muster__process_errand_run_one(struct process_worker *worker)
+{
+    pthread_mutex_lock(&worker->host->lock);
+    struct process_errand *errand = worker->jobs;
+    if (errand) {
+        worker->jobs = errand->next;
+        if (!worker->jobs)
+            worker->jobs_end = &worker->jobs;
+    }
+    bool more = worker->jobs != NULL, gone = worker->gone;
+    pthread_mutex_unlock(&worker->host->lock);
+    if (errand && gone) { /* nobody hears the answer */
+        forget(errand);
+        destroy(errand);
+    } else if (errand) {
+        errand->run(errand);
+    }
+    return more;
+}
+
+static void enqueue(struct process_errand *errand, void (*run)(struct process_errand *))
+{
+    struct process_worker *worker = errand->worker;
+    errand->run = run;
+    pthread_mutex_lock(&worker->host->lock);
+    *worker->jobs_end = errand;
+    worker->jobs_end = &errand->next;
+    pthread_mutex_unlock(&worker->host->lock);
+    muster__pool_schedule(worker->host->processes->options.pool, &worker->actor);
+}
+
+/* ---- frames ---- */
+
+/* NULL: out of memory, or the child is to blame and was told so. */
+static struct process_errand *new_errand(struct process_worker *worker,
+                                         const struct muster__wire_message *message)
+{
+    struct process_host *host = worker->host;
+    struct process_errand *errand = calloc(1, sizeof *errand);
+    if (!errand)
+        return NULL;
+    muster__process_worker_acquire(worker);
+    errand->worker = worker;
+    errand->node.id = message->actor;
+    pthread_mutex_lock(&host->lock);
+    bool fine = host->errands.count < ERRANDS_MOST && !muster__id_map_find(&host->errands, message->actor);
+    if (fine)
+        muster__id_map_add(&host->errands, &errand->node);
+    pthread_mutex_unlock(&host->lock);
+    if (fine)
+        return errand;
+    muster__process_host_distrust(host, "more questions than it may have open");
+    destroy(errand);
+    return NULL;
+}
+
+static bool unpack(struct process_errand *errand, const struct muster__wire_message *message,
+                   struct muster_value **ret_value)
+{
+    struct muster_error error = {0};
+    struct process_host *host = errand->worker->host;
+    enum muster_status status = muster__wire_value_unpack(&message->value, host->link, ret_value, &error);
+    if (status == MUSTER_INVALID_ARGUMENT)
+        muster__process_host_distrust(host, "a value that is none: %s", error.message);
+    muster_error_clean_up(&error);
+    return status == MUSTER_OK;
+}
+
+static void on_dispatch(struct process_errand *errand, const struct muster__wire_message *message)
+{
+    errand->name = muster__strdup(message->request.name);
+    errand->scope = muster__strdup(message->request.scope);
+    muster__request_init(&errand->request, &dispatch_class, message->request.kind, errand->name);
+    errand->request.idempotent = message->request.idempotent;
+    if (!errand->name || !errand->scope || !unpack(errand, message, &errand->request.data)) {
+        (void)muster__request_fail(&errand->request, MUSTER_NO_MEMORY, NULL);
+        muster__request_release(&errand->request);
+        return;
+    }
+    dispatch(errand, message);
+}
+
+static void on_call(struct process_errand *errand, const struct muster__wire_message *message)
+{
+    errand->name = muster__strdup(message->binding_call.path);
+    if (errand->name && unpack(errand, message, &errand->arguments)) {
+        enqueue(errand, run_call);
+        return;
+    }
+    send_result(errand, MUSTER_NO_MEMORY, NULL, NULL);
+    destroy(errand);
+}
+
+static void on_load(struct process_errand *errand, const struct muster__wire_message *message)
+{
+    errand->name = muster__strdup(message->load.url);
+    errand->scope = muster__strdup(message->load.importer);
+    if (errand->name && (errand->scope || !message->load.importer)) {
+        enqueue(errand, run_load);
+        return;
+    }
+    muster__process_host_kill(errand->worker->host, "memory ran out while it asked for a script");
+    forget(errand);
+    destroy(errand);
+}
+
+void muster__process_errand_frame(struct process_worker *worker, struct muster__wire_message *message)
+{
+    struct process_errand *errand = new_errand(worker, message);
+    if (!errand)
+        return;
+    switch (message->type) {
+    case MUSTER__WIRE_DISPATCH: on_dispatch(errand, message); break;
+    case MUSTER__WIRE_BINDING_CALL: on_call(errand, message); break;
+    default:
+        MUSTER_CHECK(message->type == MUSTER__WIRE_LOAD);
+        on_load(errand, message);
+    }
+}

@@ -1,0 +1,754 @@
+/* remote/process_host.c - one child process: from its spawn to its last words.
+ *
+ * It takes workers from its first moment: what is sent before it runs waits in its socket.  Its death is told in one
+ * place (exited), when the process is reaped and everything that it had written was read; only then is final what
+ * stands in the shared memory.  A process that has to go is killed, whatever the reason; its exit does the rest. */
+#include "remote/process_internal.h"
+
+#include "remote/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A process whose connection has closed is dying: so long to tell how. */
+#define EXIT_US 200000u
+#define READS_MOST 64 /* of what a dead process has left; each takes megabytes */
+#define WORDS 16384u /* requests in one process at a time */
+
+static struct process_host *of(struct muster__host *base)
+{
+    return MUSTER_CONTAINER_OF(base, struct process_host, base);
+}
+
+void muster__process_host_acquire(struct process_host *host)
+{
+    atomic_fetch_add(&host->references, 1);
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+void muster__process_host_release(struct process_host *host)
+{
+    if (atomic_fetch_sub(&host->references, 1) != 1)
+        return;
+    muster__link_destroy(host->link);
+    muster__shared_memory_destroy(host->memory);
+    muster__last_words_reader_clean_up(&host->own.words);
+    close_fd(host->own.words_pipe.source.fd);
+    close_fd(host->own.errors_pipe.source.fd);
+    muster__id_map_clean_up(&host->workers);
+    muster__id_map_clean_up(&host->requests);
+    muster__id_map_clean_up(&host->errands);
+    pthread_mutex_destroy(&host->lock);
+    free(host->isolation);
+    free(host);
+}
+
+static void log_host(struct process_host *host, enum muster_log_level level, const char *text)
+{
+    muster__processes_log(host->processes, level, host->name, "%s", text);
+}
+
+/* ---- sending ---- */
+
+unsigned muster__process_host_urgency(const struct process_host *host)
+{
+    /* A thread of the pool flushes when its turn is over, many messages at a time. */
+    return muster__pool_is_current(host->processes->options.pool) ? 0 : MUSTER__LINK_NOW;
+}
+
+void muster__process_host_send(struct process_host *host, const struct muster__wire_message *message,
+                               unsigned flags)
+{
+    enum muster_status status = muster__link_send(host->link, message, flags);
+    if (status != MUSTER_OK && status != MUSTER_CLOSED)
+        muster__process_host_kill(host, status == MUSTER_QUEUE_FULL ? "it does not read"
+                                                                    : muster_status_sentence(status));
+}
+
+void muster__process_host_kill(struct process_host *host, const char *reason)
+{
+    pthread_mutex_lock(&host->lock);
+    bool first = !host->killed && !host->closed;
+    if (first) {
+        host->killed = true;
+        host->killed_for = reason;
+    }
+    struct muster__process *process = host->closed ? NULL : host->process;
+    if (process) /* under the lock: exited takes it away */
+        (void)muster__process_kill(process, SIGKILL);
+    pthread_mutex_unlock(&host->lock);
+    atomic_fetch_or(&host->taken, PROCESS_DRAINING);
+}
+
+void muster__process_host_distrust(struct process_host *host, const char *format, ...)
+{
+    va_list arguments;
+    if (*host->own.fault)
+        return;
+    va_start(arguments, format);
+    size_t used = (size_t)snprintf(host->own.fault, sizeof host->own.fault, "it sent ");
+    vsnprintf(host->own.fault + used, sizeof host->own.fault - used, format, arguments);
+    va_end(arguments);
+    muster__process_host_kill(host, host->own.fault);
+    muster__link_close(host->link);
+}
+
+/* ---- frames ---- */
+
+static struct process_worker *find_worker(struct process_host *host, uint32_t id)
+{
+    pthread_mutex_lock(&host->lock);
+    struct muster__id_node *node = muster__id_map_find(&host->workers, id);
+    struct process_worker *worker = node ? MUSTER_CONTAINER_OF(node, struct process_worker, node) : NULL;
+    if (worker)
+        muster__process_worker_acquire(worker);
+    pthread_mutex_unlock(&host->lock);
+    return worker;
+}
+
+static void on_hello(struct process_host *host, const struct muster__wire_message *message)
+{
+    if (host->own.said_hello)
+        muster__process_host_distrust(host, "HELLO twice");
+    else if (message->hello.version != MUSTER__WIRE_VERSION)
+        muster__process_host_distrust(host, "version %u of the wire", message->hello.version);
+    host->own.said_hello = true;
+}
+
+static void on_worker_frame(struct process_host *host, struct muster__wire_message *message)
+{
+    struct process_worker *worker = find_worker(host, message->worker);
+    if (!worker)
+        return; /* it is gone; the child did not know */
+    switch (message->type) {
+    case MUSTER__WIRE_DISPATCH:
+    case MUSTER__WIRE_BINDING_CALL:
+    case MUSTER__WIRE_LOAD: muster__process_errand_frame(worker, message); break;
+    default: muster__process_worker_frame(worker, message); break;
+    }
+    muster__process_worker_release(worker);
+}
+
+static void on_frame(void *user_data, struct muster__wire_message *message)
+{
+    struct process_host *host = user_data;
+    if (*host->own.fault)
+        return;
+    atomic_store_explicit(&host->heard_us, muster__now_us(), memory_order_relaxed);
+    switch (message->type) {
+    case MUSTER__WIRE_HELLO: on_hello(host, message); break;
+    case MUSTER__WIRE_PONG:
+    case MUSTER__WIRE_CANCEL: break; /* what was asked of us ends soon anyway */
+    case MUSTER__WIRE_RESULT:
+    case MUSTER__WIRE_ENDED:
+    case MUSTER__WIRE_BODY:
+    case MUSTER__WIRE_BODY_END:
+    case MUSTER__WIRE_BODY_ABORT:
+    case MUSTER__WIRE_BODY_CREDIT: muster__process_request_frame(host, message); break;
+    default: on_worker_frame(host, message); break;
+    }
+}
+
+static void on_link_ended(void *user_data, enum muster_status status, const char *sentence)
+{
+    struct process_host *host = user_data;
+    host->link_ended = true;
+    if (status != MUSTER_CLOSED && !*host->own.fault)
+        snprintf(host->own.fault, sizeof host->own.fault, "its connection broke: %s", sentence);
+    atomic_fetch_or(&host->taken, PROCESS_DRAINING);
+    if (status != MUSTER_CLOSED)
+        muster__process_host_kill(host, host->own.fault);
+    else if (muster__pool_timer_set(host->processes->options.pool, &host->timer,
+                                    muster__now_us() + EXIT_US) != MUSTER_OK)
+        muster__process_host_kill(host, "it closed its connection");
+}
+
+static void on_interest(void *user_data, uint32_t events)
+{
+    struct process_host *host = user_data;
+    if (host->source.fd > 0)
+        (void)!muster__pool_source_change(host->processes->options.pool, &host->source, events | EPOLLET);
+}
+
+static void flush_soon(void *user_data)
+{
+    struct process_host *host = user_data;
+    if (!atomic_exchange(&host->flush_comes, true))
+        muster__process_host_acquire(host); /* until flush() */
+    muster__pool_flush(host->processes->options.pool, &host->flusher);
+}
+
+/* Those that found no room take from their slots again. */
+static void on_drained(void *user_data)
+{
+    struct process_host *host = user_data;
+    for (;;) {
+        struct process_worker *stalled = NULL;
+        pthread_mutex_lock(&host->lock);
+        for (size_t i = 0; i < host->workers.capacity && !stalled; i++)
+            for (struct muster__id_node *at = host->workers.buckets[i]; at && !stalled; at = at->next)
+                if (MUSTER_CONTAINER_OF(at, struct process_worker, node)->stalled)
+                    stalled = MUSTER_CONTAINER_OF(at, struct process_worker, node);
+        if (stalled) {
+            stalled->stalled = false;
+            muster__process_worker_acquire(stalled);
+        }
+        pthread_mutex_unlock(&host->lock);
+        if (!stalled)
+            return;
+        muster__process_worker_pull(stalled);
+        muster__process_worker_release(stalled);
+    }
+}
+
+static const struct muster__link_listener link_listener = {
+    .frame = on_frame,
+    .ended = on_link_ended,
+    .interest = on_interest,
+    .flush_soon = flush_soon,
+    .drained = on_drained,
+};
+
+static void flush(struct muster__pool_flusher *flusher, uint64_t now_us)
+{
+    struct process_host *host = MUSTER_CONTAINER_OF(flusher, struct process_host, flusher);
+    (void)now_us;
+    bool held = atomic_exchange(&host->flush_comes, false);
+    muster__link_flush(host->link);
+    if (held)
+        muster__process_host_release(host);
+}
+
+static void link_ready(struct muster__pool_source *source, uint32_t events, uint64_t now_us)
+{
+    struct process_host *host = MUSTER_CONTAINER_OF(source, struct process_host, source);
+    (void)now_us;
+    bool more = !host->link_ended && muster__link_on_ready(host->link, events);
+    if (host->link_ended)
+        muster__pool_source_remove(host->processes->options.pool, source);
+    else if (more) /* the others first: a flood holds nobody up */
+        on_interest(host, muster__link_events(host->link));
+}
+
+/* ---- what it says to people ---- */
+
+static void close_pipe(struct process_pipe *pipe)
+{
+    if (!pipe->open)
+        return;
+    pipe->open = false;
+    muster__pool_source_remove(pipe->host->processes->options.pool, &pipe->source);
+}
+
+static void words_ready(struct muster__pool_source *source, uint32_t events, uint64_t now_us)
+{
+    struct process_pipe *pipe = MUSTER_CONTAINER_OF(source, struct process_pipe, source);
+    (void)events;
+    (void)now_us;
+    if (!muster__last_words_reader_read(&pipe->host->own.words, source->fd))
+        close_pipe(pipe);
+}
+
+/* Level-triggered: a flood is read piece by piece, between other things. */
+static void errors_ready(struct muster__pool_source *source, uint32_t events, uint64_t now_us)
+{
+    struct process_pipe *pipe = MUSTER_CONTAINER_OF(source, struct process_pipe, source);
+    (void)events;
+    (void)now_us;
+    if (!muster__error_tail_read(&pipe->host->own.errors, source->fd, NULL))
+        close_pipe(pipe);
+}
+
+static void on_error_line(const char *line, size_t length, void *user_data)
+{
+    struct process_host *host = user_data;
+    muster__processes_log(host->processes, MUSTER_LOG_WARNING, host->name, "standard error: %.*s", (int)length,
+                          line);
+}
+
+/* ---- death ---- */
+
+/* Everything that it wrote before it died counts: answers, last words, lines. */
+static void read_the_rest(struct process_host *host)
+{
+    for (int i = 0; i < READS_MOST && !host->link_ended; i++)
+        link_ready(&host->source, EPOLLIN | EPOLLHUP, 0);
+    if (!host->link_ended) { /* a grandchild holds the socket: it has nothing to say to us */
+        host->link_ended = true;
+        muster__pool_source_remove(host->processes->options.pool, &host->source);
+    }
+    muster__link_close(host->link);
+    (void)muster__last_words_reader_read(&host->own.words, host->own.words_pipe.source.fd);
+    bool more = true;
+    for (int i = 0; more && i < 16; i++)
+        (void)muster__error_tail_read(&host->own.errors, host->own.errors_pipe.source.fd, &more);
+    muster__error_tail_finish(&host->own.errors);
+    close_pipe(&host->own.words_pipe);
+    close_pipe(&host->own.errors_pipe);
+}
+
+/* Why, who, and what it said last. */
+static void describe_death(struct process_host *host, const struct muster__exit_report *report,
+                           char *text, size_t size)
+{
+    struct muster__last_words words;
+    char tail[1024];
+    bool spoke = muster__last_words_reader_parse(&host->own.words, &words);
+    size_t used = (size_t)muster__exit_describe(text, size, host->name, muster__process_pid(host->process),
+                                                report, spoke ? &words : NULL);
+    if (used < size && host->killed_for)
+        used += (size_t)snprintf(text + used, size - used, " (%s)", host->killed_for);
+    if (muster__error_tail_text(&host->own.errors, tail, sizeof tail) > 0 && used < size)
+        snprintf(text + used, size - used, "; its standard error ended with: %s", tail);
+}
+
+static struct process_worker *any_worker(struct process_host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    struct muster__id_node *node = muster__id_map_any(&host->workers);
+    struct process_worker *worker = node ? MUSTER_CONTAINER_OF(node, struct process_worker, node) : NULL;
+    if (worker)
+        muster__process_worker_acquire(worker);
+    pthread_mutex_unlock(&host->lock);
+    return worker;
+}
+
+/* Those that were at work when it died may be to blame (CRASHED); the others just lost their home (RETRY). */
+static void end_workers(struct process_host *host, const char *sentence)
+{
+    struct muster__last_words words;
+    bool spoke = muster__last_words_reader_parse(&host->own.words, &words) &&
+                 words.worker != MUSTER__LAST_WORDS_NOBODY;
+    struct process_worker *worker;
+    while ((worker = any_worker(host))) {
+        bool suspect = spoke ? words.worker == worker->id : muster__process_worker_is_suspect(worker);
+        struct muster_error error = {.status = suspect ? MUSTER_CRASHED : MUSTER_RETRY,
+                                     .message = (char *)sentence};
+        muster__process_worker_end(worker, error.status, &error, worker->stats.turns, true);
+        muster__process_worker_release(worker);
+    }
+}
+
+static void list_host(struct process_host *host)
+{
+    struct muster__processes *processes = host->processes;
+    pthread_mutex_lock(&processes->lock);
+    host->next = processes->hosts;
+    if (processes->hosts)
+        processes->hosts->previous = host;
+    processes->hosts = host;
+    pthread_mutex_unlock(&processes->lock);
+    atomic_fetch_add(&processes->count, 1);
+}
+
+static void unlist_host(struct process_host *host)
+{
+    struct muster__processes *processes = host->processes;
+    pthread_mutex_lock(&processes->lock);
+    *(host->previous ? &host->previous->next : &processes->hosts) = host->next;
+    if (host->next)
+        host->next->previous = host->previous;
+    pthread_mutex_unlock(&processes->lock);
+    atomic_fetch_sub(&processes->count, 1);
+}
+
+static struct muster__process *close_host(struct process_host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    struct muster__process *process = host->process;
+    host->process = NULL;
+    host->closed = true;
+    pthread_mutex_unlock(&host->lock);
+    return process;
+}
+
+void muster__process_host_bury(struct process_host *host)
+{
+    struct process_worker *worker;
+    muster__process_destroy(close_host(host));
+    while ((worker = any_worker(host))) { /* those that were given up: nobody waits for their end */
+        pthread_mutex_lock(&host->lock);
+        (void)muster__id_map_remove(&host->workers, worker->id);
+        pthread_mutex_unlock(&host->lock);
+        muster__process_worker_release(worker);
+        muster__process_worker_release(worker); /* the map's */
+    }
+    unlist_host(host);
+    atomic_store(&host->dead, true);
+    muster__process_host_release(host);
+}
+
+static void finish(struct process_host *host, const char *sentence, bool in_order)
+{
+    struct muster__process *process = close_host(host);
+    (void)muster__pool_timer_cancel(host->processes->options.pool, &host->timer);
+    log_host(host, in_order ? MUSTER_LOG_DEBUG : MUSTER_LOG_ERROR, sentence);
+    end_workers(host, sentence);
+    muster__process_requests_abort(host, sentence);
+    muster__process_destroy(process);
+    unlist_host(host);
+    atomic_store(&host->dead, true);
+    muster__process_host_release(host); /* the process's */
+}
+
+/* It may die before the thread that made it has come to the end of that. */
+static void wait_for_birth(struct process_host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void on_exited(struct muster__process *process, const struct muster__exit_report *report,
+                      void *user_data)
+{
+    struct process_host *host = user_data;
+    char sentence[2048];
+    (void)process;
+    wait_for_birth(host);
+    read_the_rest(host);
+    describe_death(host, report, sentence, sizeof sentence);
+    finish(host, sentence, host->keep.shut_down && report->signal == 0 && report->code == 0);
+}
+
+static void on_spawned(struct muster__process *process, enum muster_status status,
+                       const struct muster_error *error, pid_t pid, int pidfd, void *user_data)
+{
+    struct process_host *host = user_data;
+    char sentence[512];
+    (void)process;
+    (void)pid;
+    (void)pidfd;
+    if (status == MUSTER_OK)
+        return;
+    wait_for_birth(host);
+    read_the_rest(host);
+    snprintf(sentence, sizeof sentence, "%s could not be started: %s", host->name,
+             error && error->message ? error->message : muster_status_sentence(status));
+    finish(host, sentence, false);
+}
+
+/* ---- the keeper: heartbeat, silence, emptiness ---- */
+
+static void timer_fire(struct muster__pool_timer *timer, uint64_t now_us)
+{
+    struct process_host *host = MUSTER_CONTAINER_OF(timer, struct process_host, timer);
+    (void)now_us;
+    muster__pool_schedule(host->processes->options.pool, &host->keeper);
+}
+
+static void ping(struct process_host *host)
+{
+    struct muster__wire_message message = {.type = MUSTER__WIRE_PING};
+    message.ping.number = ++host->keep.ping;
+    muster__process_host_send(host, &message, 0);
+}
+
+/* A host that nobody uses ends: nothing is taken from then on. */
+static void look_empty(struct process_host *host, uint64_t now_us)
+{
+    unsigned none = 0;
+    if (host->keep.empty_since_us == 0)
+        host->keep.empty_since_us = now_us;
+    if (now_us - host->keep.empty_since_us < host->processes->options.empty_us &&
+        !(atomic_load(&host->taken) & PROCESS_DRAINING))
+        return;
+    if (host->keep.shut_down) { /* asked, and still there */
+        muster__process_host_kill(host, "it did not end when asked");
+        return;
+    }
+    if (!atomic_compare_exchange_strong(&host->taken, &none, PROCESS_DRAINING) && none != PROCESS_DRAINING)
+        return;
+    host->keep.shut_down = true;
+    muster__process_host_send(host, &(struct muster__wire_message){.type = MUSTER__WIRE_SHUTDOWN},
+                              MUSTER__LINK_NOW);
+}
+
+static bool keeper_turn(struct muster__actor *actor)
+{
+    struct process_host *host = MUSTER_CONTAINER_OF(actor, struct process_host, keeper);
+    const struct muster__processes_options *options = &host->processes->options;
+    uint64_t now_us = muster__now_us();
+    if (atomic_load(&host->dead))
+        return false;
+    if (host->link_ended) {
+        muster__process_host_kill(host, "it closed its connection");
+    } else if ((atomic_load(&host->taken) & ~PROCESS_DRAINING) == 0) {
+        look_empty(host, now_us);
+    } else {
+        host->keep.empty_since_us = 0;
+        if (now_us - atomic_load(&host->heard_us) > options->silent_us)
+            muster__process_host_kill(host, "it was silent for too long");
+        else
+            ping(host);
+    }
+    if (muster__pool_timer_set(options->pool, &host->timer, now_us + options->heartbeat_us) != MUSTER_OK)
+        log_host(host, MUSTER_LOG_WARNING, "out of memory: it is watched no more");
+    return false;
+}
+
+static void keeper_acquire(struct muster__actor *actor)
+{
+    muster__process_host_acquire(MUSTER_CONTAINER_OF(actor, struct process_host, keeper));
+}
+
+static void keeper_release(struct muster__actor *actor)
+{
+    muster__process_host_release(MUSTER_CONTAINER_OF(actor, struct process_host, keeper));
+}
+
+/* ---- as struct muster__host ---- */
+
+static bool host_try_take(struct muster__host *base)
+{
+    struct process_host *host = of(base);
+    unsigned taken = atomic_load(&host->taken);
+    do
+        if ((taken & PROCESS_DRAINING) || atomic_load(&host->dead))
+            return false;
+    while (!atomic_compare_exchange_weak(&host->taken, &taken, taken + 1));
+    return true;
+}
+
+static void host_give_back(struct muster__host *base)
+{
+    unsigned before = atomic_fetch_sub(&of(base)->taken, 1);
+    MUSTER_CHECK((before & ~PROCESS_DRAINING) > 0);
+}
+
+static void host_drain(struct muster__host *base)
+{
+    atomic_fetch_or(&of(base)->taken, PROCESS_DRAINING);
+}
+
+static enum muster_status host_start(struct muster__host *base,
+                                     const struct muster__worker_options *options,
+                                     struct muster__remote_worker **ret_worker)
+{
+    enum muster_status status = muster__process_worker_new(of(base), options, ret_worker);
+    if (status == MUSTER_OK)
+        (*ret_worker)->host = base;
+    else
+        host_give_back(base);
+    return status;
+}
+
+static void host_refresh(struct muster__host *base, uint64_t now_us)
+{
+    struct process_host *host = of(base);
+    (void)now_us;
+    if (atomic_load(&host->dead))
+        base->view.state = MUSTER_PLACEMENT_DEAD;
+    else if (atomic_load(&host->taken) & PROCESS_DRAINING)
+        base->view.state = MUSTER_PLACEMENT_DRAINING;
+}
+
+static void host_destroy(struct muster__host *base)
+{
+    struct process_host *host = of(base);
+    muster__process_host_kill(host, "muster ends");
+    muster__process_host_release(host);
+}
+
+static const struct muster__host_class host_class = {
+    .kind = "process",
+    .try_take = host_try_take,
+    .start = host_start,
+    .give_back = host_give_back,
+    .drain = host_drain,
+    .refresh = host_refresh,
+    .destroy = host_destroy,
+};
+
+/* ---- birth ---- */
+
+struct ends {
+    int data[2], channel[2], words[2], errors[2]; /* ours, the child's */
+};
+
+static void close_ends(struct ends *ends, int which)
+{
+    close_fd(ends->data[which]);
+    close_fd(ends->channel[which]);
+    close_fd(ends->words[which]);
+    close_fd(ends->errors[which]);
+    ends->data[which] = ends->channel[which] = ends->words[which] = ends->errors[which] = -1;
+}
+
+static bool open_ends(struct ends *ends)
+{
+    *ends = (struct ends){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    bool open = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends->data) == 0 &&
+                socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends->channel) == 0 &&
+                pipe2(ends->words, O_CLOEXEC) == 0 && pipe2(ends->errors, O_CLOEXEC) == 0 &&
+                fcntl(ends->words[0], F_SETFL, O_NONBLOCK) == 0 &&
+                fcntl(ends->errors[0], F_SETFL, O_NONBLOCK) == 0;
+    return open;
+}
+
+static enum muster_status make_link(struct process_host *host, struct ends *ends)
+{
+    const struct muster__link_options options = {
+        .side = MUSTER__WIRE_PARENT,
+        .data_fd = ends->data[0],
+        .descriptor_fd = ends->channel[0],
+        .listener = &link_listener,
+        .user_data = host,
+    };
+    enum muster_status status = muster__link_new(&options, &host->link);
+    if (status == MUSTER_OK)
+        ends->data[0] = ends->channel[0] = -1;
+    host->own.words_pipe = (struct process_pipe){{ends->words[0], words_ready}, host, false};
+    host->own.errors_pipe = (struct process_pipe){{ends->errors[0], errors_ready}, host, false};
+    ends->words[0] = ends->errors[0] = -1;
+    return status;
+}
+
+static enum muster_status spawn(struct process_host *host, const struct ends *ends,
+                                struct muster_error *error)
+{
+    const struct muster__processes_options *options = &host->processes->options;
+    const struct muster__process_options process = {
+        .name = host->name,
+        .descriptors = {[MUSTER__HOST_FD_ERRORS] = ends->errors[1],
+                        [MUSTER__HOST_FD_CHANNEL] = ends->channel[1],
+                        [MUSTER__HOST_FD_DATA] = ends->data[1],
+                        [MUSTER__HOST_FD_LAST_WORDS] = ends->words[1],
+                        [MUSTER__HOST_FD_MEMORY] = muster__shared_memory_fd(host->memory)},
+        .environment = host->processes->environment,
+        .open_files = options->open_files,
+        .processes = options->process_limit,
+        .cpu_seconds = options->cpu_seconds,
+        .memory = options->memory_limit,
+        .spawned = on_spawned,
+        .exited = on_exited,
+        .user_data = host,
+    };
+    return muster__launcher_spawn(host->processes->launcher, &process, &host->process, error);
+}
+
+/* From here on it lives, and dies only by its process. */
+static enum muster_status add_sources(struct process_host *host)
+{
+    struct muster__pool *pool = host->processes->options.pool;
+    host->source = (struct muster__pool_source){.fd = muster__link_fd(host->link), .ready = link_ready};
+    enum muster_status status =
+        muster__pool_source_add(pool, &host->source, muster__link_events(host->link) | EPOLLET);
+    if (status == MUSTER_OK) {
+        status = muster__pool_source_add(pool, &host->own.words_pipe.source, EPOLLIN);
+        host->own.words_pipe.open = status == MUSTER_OK;
+    }
+    if (status == MUSTER_OK) {
+        status = muster__pool_source_add(pool, &host->own.errors_pipe.source, EPOLLIN);
+        host->own.errors_pipe.open = status == MUSTER_OK;
+    }
+    return status;
+}
+
+/* Under its lock, for which its first callback waits. */
+static enum muster_status be_born(struct process_host *host, const struct ends *ends,
+                                  struct muster_error *error)
+{
+    pthread_mutex_lock(&host->lock);
+    enum muster_status status = spawn(host, ends, error);
+    if (status == MUSTER_OK) {
+        muster__process_host_acquire(host); /* the process's, until it is dead */
+        list_host(host);
+        status = add_sources(host);
+        if (status != MUSTER_OK) /* its exit does the rest */
+            (void)muster__process_kill(host->process, SIGKILL);
+    }
+    pthread_mutex_unlock(&host->lock);
+    return status;
+}
+
+enum muster_status muster__process_host_new(struct muster__processes *processes, unsigned number,
+                                            struct process_host **ret_host, struct muster_error *error)
+{
+    struct ends ends;
+    struct process_host *host = calloc(1, sizeof *host);
+    if (!host)
+        return MUSTER_NO_MEMORY;
+    atomic_init(&host->references, 1);
+    host->processes = processes;
+    host->base.class = &host_class;
+    host->flusher.flush = flush;
+    host->timer.fire = timer_fire;
+    host->started_us = muster__now_us();
+    atomic_store(&host->heard_us, host->started_us);
+    host->own.words_pipe.source.fd = host->own.errors_pipe.source.fd = -1;
+    snprintf(host->name, sizeof host->name, "host %u", number);
+    pthread_mutex_init(&host->lock, NULL);
+    muster__actor_init(&host->keeper, keeper_turn);
+    host->keeper.acquire = keeper_acquire;
+    host->keeper.release = keeper_release;
+    muster__last_words_reader_init(&host->own.words);
+    muster__error_tail_init(&host->own.errors, on_error_line, host);
+    enum muster_status status = open_ends(&ends) ? MUSTER_OK : MUSTER_SYSTEM;
+    if (status == MUSTER_OK)
+        status = muster__shared_memory_new(WORDS, &host->memory);
+    if (status == MUSTER_OK)
+        status = make_link(host, &ends);
+    if (status == MUSTER_OK)
+        status = be_born(host, &ends, error);
+    if (status == MUSTER_SYSTEM && !error->message)
+        muster_error_set(error, status, "cannot make a process for workers: %s", strerror(errno));
+    close_ends(&ends, 1);
+    close_ends(&ends, 0);
+    if (status == MUSTER_OK) {
+        *ret_host = host;
+        return MUSTER_OK;
+    }
+    muster__process_host_release(host);
+    return status;
+}
+
+static uint32_t grants_of(const struct muster__processes_options *options)
+{
+    return (options->network ? MUSTER__CHILD_GRANT_NETWORK : 0u) |
+           (options->spawn ? MUSTER__CHILD_GRANT_SPAWN : 0u) |
+           (options->partial_wall ? MUSTER__CHILD_GRANT_PARTIAL_WALL : 0u);
+}
+
+enum muster_status muster__process_host_assign(struct process_host *host,
+                                               const struct muster_placement_request *request)
+{
+    const struct muster__processes_options *options = &host->processes->options;
+    struct muster__wire_message hello = {.type = MUSTER__WIRE_HELLO};
+    host->isolation = muster__strdup(request->isolation);
+    if (request->isolation && !host->isolation)
+        return MUSTER_NO_MEMORY;
+    host->base.view = (struct muster_placement_host){.size = sizeof host->base.view,
+                                                     .kind = MUSTER_PLACEMENT_PROCESS,
+                                                     .state = MUSTER_PLACEMENT_READY,
+                                                     .isolation = host->isolation,
+                                                     .trust = request->trust,
+                                                     .cores = options->threads,
+                                                     .memory_limit = options->memory_limit};
+    hello.hello.version = MUSTER__WIRE_VERSION;
+    hello.hello.threads = options->threads;
+    hello.hello.trust = request->trust;
+    hello.hello.grants = grants_of(options);
+    hello.hello.word_count = WORDS;
+    hello.hello.memory = options->memory_limit;
+    hello.hello.heartbeat_us = options->heartbeat_us;
+    hello.hello.name = host->name;
+    atomic_store(&host->heard_us, muster__now_us());
+    enum muster_status status = muster__link_send(host->link, &hello, MUSTER__LINK_NOW);
+    if (status == MUSTER_OK)
+        status = muster__pool_timer_set(options->pool, &host->timer,
+                                        muster__now_us() + options->heartbeat_us);
+    return status;
+}

@@ -1,0 +1,214 @@
+/* remote/process_internal.h - the parent's side of child processes: what its files share.  Internal to them.
+ *
+ *   processes.c       the launcher, the one in reserve
+ *   process_host.c    one process: spawn, link, frames, heartbeat, death
+ *   process_worker.c  one worker in it: the same calls and the same listener as a worker on threads
+ *   process_request.c one request under way to a worker
+ *   process_errand.c  what a worker asks of this side: other workers, bindings, scripts
+ *
+ * One lock a host guards its maps and lists; nothing is called under it but the link.  Frames, the end of the link and the
+ * exit come on the thread that polls, one at a time; everything else from any thread.
+ */
+#ifndef MUSTER_PROCESS_INTERNAL_H
+#define MUSTER_PROCESS_INTERNAL_H
+
+#include "remote/body_pump.h"
+#include "remote/last_words.h"
+#include "remote/launcher.h"
+#include "remote/link.h"
+#include "remote/processes.h"
+#include "remote/shared_memory.h"
+#include "remote/wire_value.h"
+#include "runtime/id_map.h"
+
+#include <pthread.h>
+
+struct process_host;
+struct process_worker;
+
+struct muster__processes {
+    struct muster__processes_options options;
+    struct muster__launcher *launcher;
+    const char *const *environment; /* that hosts get beside the usual; NULL: nothing */
+    char *environment_text;
+    struct muster__pool_source launcher_source;
+    struct muster__actor preparer;
+    atomic_uint count;
+    pthread_mutex_t lock;
+    struct process_host *spare; /* under the lock, as what follows */
+    struct process_host *hosts; /* whose processes may be alive */
+    unsigned last_number;
+    bool stopped;
+};
+
+struct process_pipe {
+    struct muster__pool_source source;
+    struct process_host *host;
+    bool open;
+};
+
+struct process_host {
+    struct muster__host base;
+    atomic_uint references; /* the service's or the reserve's, each worker's, the process's until it is dead */
+    struct muster__processes *processes;
+    char name[24];
+    char *isolation;
+    atomic_uint taken; /* by how many workers; PROCESS_DRAINING: by no more */
+    atomic_bool dead;
+    atomic_uint_fast64_t turns; /* of workers that are gone */
+
+    struct muster__process *process;
+    struct muster__link *link;
+    struct muster__pool_source source;
+    struct muster__pool_flusher flusher;
+    atomic_bool flush_comes; /* and holds a reference */
+    struct muster__shared_memory *memory;
+    struct process_host *next, *previous; /* of all that live; under the lock of `processes` */
+    uint64_t started_us;
+
+    struct { /* Thread: poller */
+        struct process_pipe words_pipe, errors_pipe;
+        struct muster__last_words_reader words;
+        struct muster__error_tail errors;
+        bool said_hello;
+        char fault[256]; /* what it said that it may not; "": nothing */
+    } own;
+
+    atomic_bool link_ended;
+    struct muster__actor keeper; /* heartbeat, silence, emptiness */
+    struct muster__pool_timer timer;
+    struct { /* Thread: the keeper's turn */
+        uint64_t ping, empty_since_us;
+        bool shut_down;
+    } keep;
+    _Atomic uint64_t heard_us;
+    _Atomic uint64_t resident; /* bytes, as the workers' figures say */
+
+    pthread_mutex_t lock;
+    struct muster__id_map workers;  /* struct process_worker */
+    struct muster__id_map requests; /* struct process_request */
+    struct muster__id_map errands;  /* struct process_errand */
+    uint64_t last_actor;
+    uint32_t last_worker;
+    bool closed;                    /* it is dead: nothing is added */
+    bool killed;                    /* by us, with `killed_for` */
+    const char *killed_for;
+};
+
+#define PROCESS_DRAINING (1u << 31)
+
+struct process_request;
+
+struct process_worker {
+    struct muster__remote_worker base;
+    struct muster__id_node node;
+    atomic_uint references; /* the service's, the map's, those of requests and errands */
+    struct process_host *host;
+    uint32_t id;
+    struct muster__worker_options options; /* texts are ours */
+    struct muster__slot_consumer consumer;
+
+    struct muster__actor actor; /* loads scripts, runs bindings: what may block, or is the embedder's code */
+    struct muster__script *script; /* the actor's turn */
+
+    /* Under the host's lock. */
+    struct process_request *first, *last; /* in the order in which they were sent */
+    struct muster__request *returned, *returned_last; /* the child never began them */
+    struct process_errand *jobs, **jobs_end; /* for the actor */
+    uint32_t in_flight, holds;
+    bool sent_start, started, opened, gone;
+    bool stop_asked, cancel_asked;
+    bool pulling, pull_again, stalled;
+    struct muster__worker_stats stats;
+    char holding[256];
+};
+
+struct process_request {
+    struct muster__id_node node;
+    atomic_uint references; /* the worker's list, the map's, each body's */
+    struct process_worker *worker;
+    struct muster__request *request; /* until it has ended: the slot's reference, or ours for control */
+    struct process_request *next, *previous;
+    uint32_t word;
+    bool control, answered;
+    unsigned parts; /* the request, and bodies under way; the map lets go at 0 */
+    struct muster__body_pump *body, *answer;
+};
+
+/* Something that the child opened. */
+struct process_errand {
+    struct muster__id_node node; /* while a CANCEL may name it */
+    struct process_errand *next; /* in the worker's jobs */
+    struct process_worker *worker;
+    void (*run)(struct process_errand *errand); /* thread: the worker's actor */
+    struct muster__request request;             /* DISPATCH */
+    char *name, *scope;                         /* also: binding's path; url and importer */
+    struct muster_value *arguments;
+};
+
+/* processes.c */
+void muster__processes_log(struct muster__processes *processes, enum muster_log_level level,
+                           const char *subject, const char *format, ...) MUSTER_PRINTF(4, 5);
+
+/* process_host.c */
+MUSTER_MUST_CHECK enum muster_status muster__process_host_new(struct muster__processes *processes,
+                                                              unsigned number,
+                                                              struct process_host **ret_host,
+                                                              struct muster_error *error);
+/* Thread: coordinator, once: it belongs to somebody from now on. */
+MUSTER_MUST_CHECK enum muster_status
+muster__process_host_assign(struct process_host *host, const struct muster_placement_request *request);
+void muster__process_host_acquire(struct process_host *host);
+void muster__process_host_release(struct process_host *host);
+/* Thread: any, once nothing polls any more and the process was killed: what `exited` would have done. */
+void muster__process_host_bury(struct process_host *host);
+/* Thread: any.  Sends, or kills the host: what must arrive cannot be refused. */
+void muster__process_host_send(struct process_host *host, const struct muster__wire_message *message,
+                               unsigned flags);
+/* Thread: any.  `reason` is static. */
+void muster__process_host_kill(struct process_host *host, const char *reason);
+/* Thread: poller.  It said what no child may. */
+void muster__process_host_distrust(struct process_host *host, const char *format, ...) MUSTER_PRINTF(2, 3);
+/* MUSTER__LINK_NOW where nobody flushes soon by itself. */
+unsigned muster__process_host_urgency(const struct process_host *host);
+
+/* process_worker.c */
+MUSTER_MUST_CHECK enum muster_status
+muster__process_worker_new(struct process_host *host, const struct muster__worker_options *options,
+                           struct muster__remote_worker **ret_worker);
+void muster__process_worker_acquire(struct process_worker *worker);
+void muster__process_worker_release(struct process_worker *worker);
+/* Thread: poller. */
+void muster__process_worker_frame(struct process_worker *worker, struct muster__wire_message *message);
+/* Thread: poller.  It is gone, with its host (`error` says how) or by itself. */
+void muster__process_worker_end(struct process_worker *worker, enum muster_status status,
+                                const struct muster_error *error, uint64_t turns, bool with_host);
+/* Thread: any.  Takes from the slot what waits there. */
+void muster__process_worker_pull(struct process_worker *worker);
+/* Thread: poller, when the process is dead.  Was it at work? */
+bool muster__process_worker_is_suspect(struct process_worker *worker);
+
+/* process_request.c */
+/* Thread: any.  Takes the request on OK. */
+MUSTER_MUST_CHECK enum muster_status muster__process_request_send(struct process_worker *worker,
+                                                                  struct muster__request *request,
+                                                                  bool control);
+/* Thread: poller. */
+void muster__process_request_frame(struct process_host *host, struct muster__wire_message *message);
+void muster__process_request_cancel(struct process_worker *worker, const struct muster__request *request);
+/* Thread: poller.  All that a worker has: those that never began go back to the slot if it died with its
+ * host, the others are settled. */
+void muster__process_requests_end(struct process_worker *worker, enum muster_status status,
+                                  const struct muster_error *error, bool with_host);
+/* Thread: any.  Settles what is in flight, from outside. */
+void muster__process_requests_settle(struct process_worker *worker, enum muster_status status,
+                                     const struct muster_error *error);
+/* Thread: poller, when the process is dead: bodies that were under way. */
+void muster__process_requests_abort(struct process_host *host, const char *message);
+
+/* process_errand.c; thread: poller. */
+void muster__process_errand_frame(struct process_worker *worker, struct muster__wire_message *message);
+/* Thread: the worker's actor.  True: there may be more. */
+bool muster__process_errand_run_one(struct process_worker *worker);
+
+#endif

@@ -1,0 +1,573 @@
+/* remote/process_request.c - a request on its way to a worker in a child process, until it has ended there.
+ *
+ * It is in its worker's list as long as the child may still run it, in the order in which it was sent, so that what
+ * never began goes back to the slot in that order when the process dies.  Its number stays in the host's map
+ * until both bodies have come to their end as well. */
+#include "remote/process_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How often one request may be begun anew because its process died in the midst of it. */
+#define MOVES_MOST 3
+
+static void release(struct process_request *request)
+{
+    if (atomic_fetch_sub(&request->references, 1) != 1)
+        return;
+    muster__body_pump_release(request->body);
+    muster__body_pump_release(request->answer);
+    muster__process_worker_release(request->worker);
+    free(request);
+}
+
+/* A part has ended: with the last one no frame can name it any more. */
+static void end_part(void *user_data)
+{
+    struct process_request *request = user_data;
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    bool last = --request->parts == 0;
+    if (last)
+        (void)muster__id_map_remove(&host->requests, request->node.id);
+    pthread_mutex_unlock(&host->lock);
+    if (last)
+        release(request); /* the map's */
+    release(request);
+}
+
+static struct muster__body_route route_of(struct process_request *request, uint8_t flags)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    request->parts++;
+    pthread_mutex_unlock(&host->lock);
+    atomic_fetch_add(&request->references, 1);
+    return (struct muster__body_route){.pool = host->processes->options.pool,
+                                       .link = host->link,
+                                       .worker = request->worker->id,
+                                       .actor = request->node.id,
+                                       .flags = flags,
+                                       .done = end_part,
+                                       .user_data = request};
+}
+
+/* ---- to the child ---- */
+
+static void link_request_locked(struct process_request *request)
+{
+    struct process_worker *worker = request->worker;
+    request->previous = worker->last;
+    *(worker->last ? &worker->last->next : &worker->first) = request;
+    worker->last = request;
+    worker->in_flight++;
+}
+
+static void unlink_request_locked(struct process_request *request)
+{
+    struct process_worker *worker = request->worker;
+    *(request->previous ? &request->previous->next : &worker->first) = request->next;
+    *(request->next ? &request->next->previous : &worker->last) = request->previous;
+    request->next = request->previous = NULL;
+    worker->in_flight--;
+}
+
+static void put_http(struct muster__wire_message *message, const struct muster_http_request *http)
+{
+    message->request.method = http->method;
+    message->request.url = http->url;
+    message->request.client_id = http->client_id;
+    message->request.headers = http->headers;
+    message->request.header_count = http->header_count;
+    if (http->body_stream) {
+        message->request.body = MUSTER__WIRE_BODY_STREAM;
+    } else if (http->body.data) {
+        message->request.body = MUSTER__WIRE_BODY_WHOLE;
+        message->value = (struct muster__wire_value){.present = true, .bytes = http->body};
+    }
+}
+
+static void release_body(void *owner)
+{
+    muster__request_release(owner);
+}
+
+/* Bytes that the request holds itself: it lives until they were sent. */
+static enum muster_status send_with_body(struct process_host *host, const struct muster__wire_message *message,
+                                         struct muster__request *base)
+{
+    muster__request_acquire(base);
+    enum muster_status status = muster__link_send_owned(host->link, message, muster__process_host_urgency(host),
+                                                        release_body, base);
+    if (status != MUSTER_OK)
+        muster__request_release(base);
+    return status;
+}
+
+static enum muster_status send_opening(struct process_request *request, struct muster__request *base,
+                                       struct muster__packed_value *data)
+{
+    struct process_host *host = request->worker->host;
+    struct muster__wire_message message = {.type = MUSTER__WIRE_REQUEST,
+                                           .worker = request->worker->id,
+                                           .actor = request->node.id};
+    message.request.kind = base->kind;
+    message.request.name = base->name;
+    message.request.keepalive_until_us = base->keepalive_until_us;
+    message.request.started_word = request->word;
+    message.request.idempotent = base->idempotent;
+    if (base->kind != MUSTER__REQUEST_FETCH)
+        return muster__wire_value_send(host->link, &message, muster__process_host_urgency(host), data);
+    put_http(&message, &base->http);
+    if (muster__wire_in_pieces(&message))
+        return send_with_body(host, &message, base);
+    return muster__link_send(host->link, &message, muster__process_host_urgency(host));
+}
+
+static void send_body(struct process_request *request, struct muster_stream *stream)
+{
+    struct muster__body_pump *pump = NULL;
+    struct process_host *host = request->worker->host;
+    const struct muster__body_route route = route_of(request, 0);
+    if (muster__body_pump_out(&route, stream, &pump) != MUSTER_OK) {
+        struct muster__wire_message abort = {.type = MUSTER__WIRE_BODY_ABORT,
+                                             .worker = request->worker->id,
+                                             .actor = request->node.id,
+                                             .status = MUSTER_NO_MEMORY};
+        muster__process_host_send(host, &abort, 0);
+        end_part(request);
+        return;
+    }
+    pthread_mutex_lock(&host->lock);
+    request->body = pump;
+    bool ended = request->request == NULL;
+    pthread_mutex_unlock(&host->lock);
+    if (ended) /* it had its answer before all of its body */
+        muster__body_pump_stop(pump, MUSTER_CANCELED, NULL);
+}
+
+/* In the maps, so that an answer finds it; CLOSED: the host or the worker is gone. */
+static enum muster_status enlist(struct process_request *request)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    bool closed = host->closed || request->worker->gone;
+    if (!closed) {
+        request->node.id = host->last_actor += 2;
+        muster__id_map_add(&host->requests, &request->node);
+        link_request_locked(request);
+    }
+    pthread_mutex_unlock(&host->lock);
+    return closed ? MUSTER_CLOSED : MUSTER_OK;
+}
+
+/* Nothing was sent.  False: it was ended meanwhile, by the death of its host. */
+static bool delist(struct process_request *request)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    bool ours = request->request != NULL;
+    if (ours) {
+        unlink_request_locked(request);
+        (void)muster__id_map_remove(&host->requests, request->node.id);
+    }
+    pthread_mutex_unlock(&host->lock);
+    return ours;
+}
+
+enum muster_status muster__process_request_send(struct process_worker *worker,
+                                                struct muster__request *base, bool control)
+{
+    struct process_host *host = worker->host;
+    struct muster__packed_value data = {0};
+    struct process_request *request = calloc(1, sizeof *request);
+    if (!request)
+        return MUSTER_NO_MEMORY;
+    enum muster_status status = muster__shared_memory_take(host->memory, &request->word);
+    if (status != MUSTER_OK) {
+        free(request);
+        return status;
+    }
+    atomic_init(&request->references, 3); /* the list's, the map's, this call's */
+    request->parts = 1;
+    request->worker = worker;
+    request->request = base;
+    request->control = control;
+    muster__process_worker_acquire(worker);
+    muster__request_acquire(base); /* it may have its answer before we are done here */
+    if (base->kind != MUSTER__REQUEST_FETCH) {
+        struct muster_error error = {0};
+        status = muster__wire_value_pack(base->data, &data, &error);
+        if (status == MUSTER_UNSUPPORTED) /* it cannot be said at all: that is the answer */
+            (void)muster__request_settle(base,
+                                         &(struct muster__outcome){.status = status, .error = &error});
+        muster_error_clean_up(&error);
+    }
+    if (status == MUSTER_OK)
+        status = enlist(request);
+    bool listed = status == MUSTER_OK;
+    if (listed)
+        status = send_opening(request, base, &data);
+    muster__wire_value_clean_up(&data);
+    bool ours = status == MUSTER_OK || !listed || delist(request);
+    if (!ours) {
+        status = MUSTER_OK; /* whoever ended it took it */
+    } else if (status != MUSTER_OK) {
+        muster__shared_memory_give_back(host->memory, request->word);
+        atomic_store(&request->references, 1);
+    } else if (base->http.body_stream) {
+        send_body(request, base->http.body_stream);
+    }
+    muster__request_release(base);
+    release(request);
+    return status;
+}
+
+/* ---- the endings ---- */
+
+/* Takes the request out of the worker's list: whoever does so ends it.  NULL: somebody did. */
+static struct muster__request *take_request(struct process_request *request)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    struct muster__request *base = request->request;
+    if (base) {
+        request->request = NULL;
+        unlink_request_locked(request);
+    }
+    pthread_mutex_unlock(&host->lock);
+    return base;
+}
+
+/* The keepalive hold is dropped, or our reference. */
+static void let_go(struct process_request *request, struct muster__request *base)
+{
+    struct process_worker *worker = request->worker;
+    if (request->control)
+        muster__request_release(base);
+    else
+        muster__slot_ended(worker->options.slot, worker->options.incarnation, base, muster__now_us());
+}
+
+/* The child has nothing of it any more; bodies may still be under way. */
+static void finish(struct process_request *request)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    struct muster__body_pump *body = request->body;
+    pthread_mutex_unlock(&host->lock);
+    muster__shared_memory_give_back(host->memory, request->word);
+    if (body)
+        muster__body_pump_stop(body, MUSTER_CANCELED, NULL);
+    end_part(request); /* with the list's reference */
+}
+
+static void end_request(struct process_request *request)
+{
+    struct muster__request *base = take_request(request);
+    if (!base)
+        return;
+    (void)muster__request_fail(base, MUSTER_TERMINATED, NULL); /* without a result it is settled as dead */
+    let_go(request, base);
+    finish(request);
+}
+
+/* The child never began it: it waits for the worker's next instance. */
+static void keep_for_next(struct process_request *request)
+{
+    struct process_worker *worker = request->worker;
+    struct muster__request *base = take_request(request);
+    if (!base)
+        return;
+    if (request->control || muster__request_is_settled(base)) {
+        (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
+        let_go(request, base);
+        finish(request);
+        return;
+    }
+    base->next = NULL;
+    pthread_mutex_lock(&worker->host->lock);
+    bool at_once = worker->gone;
+    if (!at_once) {
+        base->previous = worker->returned_last;
+        *(worker->returned_last ? &worker->returned_last->next : &worker->returned) = base;
+        worker->returned_last = base;
+    }
+    pthread_mutex_unlock(&worker->host->lock);
+    if (at_once) {
+        base->previous = NULL;
+        if (!muster__slot_put_back(worker->options.slot, worker->options.incarnation, base)) {
+            (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
+            let_go(request, base);
+        }
+    }
+    finish(request);
+}
+
+/* ---- from the child ---- */
+
+static struct process_request *find(struct process_host *host, uint64_t actor)
+{
+    pthread_mutex_lock(&host->lock);
+    struct muster__id_node *node = muster__id_map_find(&host->requests, actor);
+    struct process_request *request = node ? MUSTER_CONTAINER_OF(node, struct process_request, node) : NULL;
+    if (request)
+        atomic_fetch_add(&request->references, 1);
+    pthread_mutex_unlock(&host->lock);
+    return request;
+}
+
+static struct muster_stream *open_answer(struct process_request *request)
+{
+    struct muster_stream *stream = NULL;
+    struct muster__body_pump *pump = NULL;
+    struct process_host *host = request->worker->host;
+    const struct muster__body_route route = route_of(request, MUSTER__WIRE_FLAG_RESPONSE);
+    if (muster__body_pump_in(&route, &stream, &pump) != MUSTER_OK) {
+        end_part(request);
+        return NULL;
+    }
+    pthread_mutex_lock(&host->lock);
+    request->answer = pump;
+    pthread_mutex_unlock(&host->lock);
+    return stream;
+}
+
+static void settle(struct process_request *request, struct muster__request *base,
+                   const struct muster__wire_message *message)
+{
+    struct muster_value *value = NULL;
+    struct muster_error error = {0};
+    struct muster_stream *stream = NULL;
+    struct muster_http_response response = {.status_code = message->result.status_code,
+                                            .status_text = message->result.reason,
+                                            .headers = message->result.headers,
+                                            .header_count = message->result.header_count};
+    struct muster__outcome outcome = {.status = message->status,
+                                      .error = message->has_error ? &message->error : NULL};
+    if (message->result.is_response && message->result.body == MUSTER__WIRE_BODY_STREAM) {
+        stream = open_answer(request);
+        response.body_stream = stream;
+        if (!stream)
+            outcome.status = MUSTER_NO_MEMORY;
+    } else if (message->result.is_response) {
+        response.body = message->value.bytes;
+    } else {
+        enum muster_status status =
+            muster__wire_value_unpack(&message->value, request->worker->host->link, &value, &error);
+        if (status == MUSTER_INVALID_ARGUMENT)
+            muster__process_host_distrust(request->worker->host, "a value that is none: %s", error.message);
+        if (status != MUSTER_OK)
+            outcome = (struct muster__outcome){.status = status, .error = &error};
+    }
+    outcome.response = message->result.is_response && outcome.status == MUSTER_OK ? &response : NULL;
+    outcome.value = value;
+    if (!muster__request_settle(base, &outcome) && stream)
+        muster_stream_abort(stream, MUSTER_CANCELED, NULL); /* nobody wants the answer any more */
+    muster_stream_release(stream);
+    muster_value_release(value);
+    muster_error_clean_up(&error);
+}
+
+static void on_result(struct process_request *request, const struct muster__wire_message *message)
+{
+    struct process_host *host = request->worker->host;
+    if (request->answered) {
+        muster__process_host_distrust(host, "two results for one request");
+        return;
+    }
+    request->answered = true;
+    if (message->status == MUSTER_RETRY) {
+        if (muster__shared_memory_has_started(host->memory, request->word) ||
+            !(message->flags & MUSTER__WIRE_FLAG_ENDED)) {
+            /* ENDED follows in its own frame; until then the request is the child's. */
+            if (muster__shared_memory_has_started(host->memory, request->word))
+                muster__process_host_distrust(host, "back a request that it had begun");
+            return;
+        }
+        keep_for_next(request);
+        return;
+    }
+    pthread_mutex_lock(&host->lock);
+    struct muster__request *base = request->request;
+    if (base)
+        muster__request_acquire(base);
+    pthread_mutex_unlock(&host->lock);
+    if (!base)
+        return;
+    settle(request, base, message);
+    muster__request_release(base);
+    if (message->flags & MUSTER__WIRE_FLAG_ENDED)
+        end_request(request);
+}
+
+static void on_ended(struct process_request *request)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    struct muster__request *base = request->request;
+    bool settled = !base || muster__request_is_settled(base);
+    pthread_mutex_unlock(&host->lock);
+    if (base && !settled && request->answered)
+        keep_for_next(request); /* RETRY came before */
+    else
+        end_request(request);
+}
+
+void muster__process_request_frame(struct process_host *host, struct muster__wire_message *message)
+{
+    struct process_request *request = find(host, message->actor);
+    if (!request)
+        return; /* it was ended here; the child did not know */
+    if (request->worker->id != message->worker) {
+        muster__process_host_distrust(host, "a request of another worker's");
+    } else if (message->type == MUSTER__WIRE_RESULT) {
+        on_result(request, message);
+    } else if (message->type == MUSTER__WIRE_ENDED) {
+        on_ended(request);
+    } else {
+        pthread_mutex_lock(&host->lock);
+        struct muster__body_pump *pump =
+            message->flags & MUSTER__WIRE_FLAG_RESPONSE ? request->answer : request->body;
+        pthread_mutex_unlock(&host->lock);
+        if (pump && !muster__body_pump_frame(pump, message))
+            muster__process_host_distrust(host, "more of a body than it may");
+    }
+    release(request);
+}
+
+/* ---- from this side ---- */
+
+void muster__process_request_cancel(struct process_worker *worker, const struct muster__request *base)
+{
+    struct process_host *host = worker->host;
+    struct muster__wire_message message = {.type = MUSTER__WIRE_CANCEL,
+                                           .worker = worker->id,
+                                           .status = MUSTER_CANCELED};
+    pthread_mutex_lock(&host->lock);
+    for (struct process_request *at = worker->first; at && !message.actor; at = at->next)
+        if (at->request == base)
+            message.actor = at->node.id;
+    pthread_mutex_unlock(&host->lock);
+    if (message.actor)
+        muster__process_host_send(host, &message, muster__process_host_urgency(host));
+}
+
+void muster__process_requests_settle(struct process_worker *worker, enum muster_status status,
+                                     const struct muster_error *error)
+{
+    for (;;) {
+        struct muster__request *base = NULL;
+        pthread_mutex_lock(&worker->host->lock);
+        for (struct process_request *at = worker->first; at && !base; at = at->next)
+            if (!muster__request_is_settled(at->request)) {
+                base = at->request;
+                muster__request_acquire(base);
+            }
+        pthread_mutex_unlock(&worker->host->lock);
+        if (!base)
+            return;
+        (void)muster__request_settle(base, &(struct muster__outcome){.status = status, .error = error});
+        muster__request_release(base);
+    }
+}
+
+/* The process is dead: what it wrote there is final. */
+static bool may_move(const struct process_request *request)
+{
+    struct muster__request *base = request->request;
+    if (request->control || muster__request_is_settled(base))
+        return false;
+    if (!muster__shared_memory_has_started(request->worker->host->memory, request->word))
+        return true;
+    return base->idempotent && !base->http.body_stream && base->moves < MOVES_MOST;
+}
+
+static void fail_with_host(struct process_request *request, struct muster__request *base,
+                           const struct muster_error *error)
+{
+    struct muster_error told = *error;
+    told.status = MUSTER_RETRY;
+    if (!muster__shared_memory_has_started(request->worker->host->memory, request->word) ||
+        muster__shared_memory_runs(request->worker->host->memory, request->word))
+        told.status = MUSTER_CRASHED;
+    (void)muster__request_settle(base, &(struct muster__outcome){.status = told.status, .error = &told});
+}
+
+static void end_first(struct process_worker *worker, struct process_request *request,
+                      enum muster_status status, const struct muster_error *error, bool with_host)
+{
+    bool move = with_host && may_move(request);
+    bool began = with_host && muster__shared_memory_has_started(worker->host->memory, request->word);
+    if (move) {
+        if (began)
+            request->request->moves++;
+        atomic_store(&request->request->started, false);
+        keep_for_next(request);
+        return;
+    }
+    struct muster__request *base = take_request(request);
+    if (!base)
+        return;
+    if (with_host)
+        fail_with_host(request, base, error);
+    else
+        (void)muster__request_settle(base, &(struct muster__outcome){.status = status, .error = error});
+    let_go(request, base);
+    finish(request);
+}
+
+void muster__process_requests_end(struct process_worker *worker, enum muster_status status,
+                                  const struct muster_error *error, bool with_host)
+{
+    for (;;) {
+        pthread_mutex_lock(&worker->host->lock);
+        struct process_request *request = worker->first;
+        if (request)
+            atomic_fetch_add(&request->references, 1);
+        pthread_mutex_unlock(&worker->host->lock);
+        if (!request)
+            break;
+        end_first(worker, request, status, error, with_host);
+        release(request);
+    }
+    pthread_mutex_lock(&worker->host->lock);
+    struct muster__request *back = worker->returned;
+    worker->returned = worker->returned_last = NULL;
+    pthread_mutex_unlock(&worker->host->lock);
+    if (!back || muster__slot_put_back(worker->options.slot, worker->options.incarnation, back))
+        return;
+    while (back) { /* the slot is closed */
+        struct muster__request *base = back;
+        back = base->next;
+        base->next = base->previous = NULL;
+        (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
+        muster__slot_ended(worker->options.slot, worker->options.incarnation, base, muster__now_us());
+    }
+}
+
+void muster__process_requests_abort(struct process_host *host, const char *message)
+{
+    for (;;) {
+        struct muster__body_pump *body = NULL, *answer = NULL;
+        pthread_mutex_lock(&host->lock);
+        struct muster__id_node *node = muster__id_map_any(&host->requests);
+        struct process_request *request = node ? MUSTER_CONTAINER_OF(node, struct process_request, node) : NULL;
+        if (request) { /* out of the map: its parts end without it */
+            (void)muster__id_map_remove(&host->requests, node->id);
+            atomic_fetch_add(&request->references, 1);
+            body = request->body;
+            answer = request->answer;
+            request->parts++; /* never 0 again */
+        }
+        pthread_mutex_unlock(&host->lock);
+        if (!request)
+            return;
+        if (body)
+            muster__body_pump_stop(body, MUSTER_CRASHED, message);
+        if (answer)
+            muster__body_pump_stop(answer, MUSTER_CRASHED, message);
+        release(request); /* the map's */
+        release(request);
+    }
+}

@@ -1,0 +1,856 @@
+/* tests/test_hosts.c - one life-cycle suite for a worker wherever it lives: on the threads of this process, and in a
+ * child process.  The test's thread plays the coordinator and waits for what it hears, never for time.
+ *
+ * Each test runs on both hosts with real scripts; those at the end are about processes alone. */
+#include "remote/host_threads.h"
+#include "remote/process_internal.h"
+#include "remote/service.h"
+#include "runtime/engine_table.h"
+
+#include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS, PROCESS, HOST_COUNT };
+static const char *const host_names[] = {"on threads", "in a process"};
+
+/* ---- the test's side ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+#define WAIT_FOR(condition)                                                                         \
+    do {                                                                                            \
+        pthread_mutex_lock(&lock);                                                                  \
+        while (!(condition))                                                                        \
+            pthread_cond_wait(&changed, &lock);                                                     \
+        pthread_mutex_unlock(&lock);                                                                \
+    } while (0)
+
+#define TELL(statement)                                                                             \
+    do {                                                                                            \
+        pthread_mutex_lock(&lock);                                                                  \
+        statement;                                                                                  \
+        pthread_cond_broadcast(&changed);                                                           \
+        pthread_mutex_unlock(&lock);                                                                \
+    } while (0)
+
+static struct muster__pool *pool;
+static struct muster__service *service;
+static struct muster__processes *processes;
+static uint32_t trust; /* of the next worker's host */
+
+struct place { /* a scope with its slot, and the worker that serves it */
+    struct muster__slot *slot;
+    uint32_t incarnation;
+    struct muster__remote_worker *worker;
+    const char *script;
+    int started, gone, reports;
+    enum muster_status start_status, gone_status;
+    char start_error[512], gone_error[4096], console[4096], report[512];
+    atomic_int wants;
+};
+
+static void log_line(enum muster_log_level level, const char *subject, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (getenv("MUSTER_TEST_LOG"))
+        fprintf(stderr, "[%d] %s: %s\n", level, subject, text);
+}
+
+static enum muster_status new_host(enum muster_placement_kind kind,
+                                   const struct muster_placement_request *request,
+                                   struct muster__host **ret_host, void *user_data)
+{
+    struct muster_error error = {0};
+    (void)user_data;
+    ck_assert_int_eq(kind, MUSTER_PLACEMENT_PROCESS);
+    enum muster_status status = muster__processes_take_host(processes, request, ret_host, &error);
+    if (status != MUSTER_OK)
+        fprintf(stderr, "no host: %s\n", error.message ? error.message : "");
+    muster_error_clean_up(&error);
+    return status;
+}
+
+static void make_service(int at)
+{
+    const struct muster__pool_options pool_options = {.threads = 2, .name = "test"};
+    const struct muster__service_options options = {.new_host = new_host};
+    struct muster_error error = {0};
+    trust = MUSTER__TRUST_SCRIPT;
+    ck_assert_int_eq(muster__pool_new(&pool_options, &pool), MUSTER_OK);
+    ck_assert_int_eq(muster__service_new(&options, &service, NULL), MUSTER_OK);
+    if (at == THREADS) {
+        const struct muster__host_threads_options host_options = {.pool = pool};
+        struct muster__host *host = NULL;
+        ck_assert_int_eq(muster__host_threads_new(&host_options, &host), MUSTER_OK);
+        ck_assert_int_eq(muster__service_add_host(service, &host), MUSTER_OK);
+    } else {
+        const struct muster__processes_options process_options = {
+            .pool = pool, .threads = 2, .log = log_line};
+        enum muster_status status = muster__processes_new(&process_options, &processes, &error);
+        ck_assert_msg(status == MUSTER_OK, "%s", error.message);
+    }
+}
+
+static void end_service(void)
+{
+    ck_assert_uint_eq(muster__pool_destroy(pool), 0);
+    muster__service_destroy(service);
+    muster__processes_destroy(processes);
+    processes = NULL;
+}
+
+/* ---- the listener ---- */
+
+static void on_started(void *user_data, enum muster_status status, const struct muster_error *error)
+{
+    struct place *place = user_data;
+    TELL({
+        place->start_status = status;
+        snprintf(place->start_error, sizeof place->start_error, "%s",
+                 error && error->message ? error->message : "");
+        place->started++;
+    });
+}
+
+static void on_console(void *user_data, enum muster_log_level level, const char *text, size_t length)
+{
+    struct place *place = user_data;
+    (void)level;
+    TELL({
+        size_t used = strlen(place->console);
+        snprintf(place->console + used, sizeof place->console - used, "%.*s\n", (int)length, text);
+    });
+}
+
+static void on_report(void *user_data, const struct muster_error *error)
+{
+    struct place *place = user_data;
+    TELL({
+        snprintf(place->report, sizeof place->report, "%s:%d: %s", error->file ? error->file : "",
+                 error->line, error->message ? error->message : "");
+        place->reports++;
+    });
+}
+
+static void on_nothing(void *user_data)
+{
+    (void)user_data;
+}
+
+static void on_gone(void *user_data, const struct muster__worker_report *report)
+{
+    struct place *place = user_data;
+    TELL({
+        place->gone_status = report->status;
+        snprintf(place->gone_error, sizeof place->gone_error, "%s",
+                 report->error && report->error->message ? report->error->message : "");
+        place->gone++;
+    });
+}
+
+static struct place *dispatch_to; /* the only other scope */
+
+static enum muster_status on_dispatch(void *user_data, const char *scope, struct muster__request *request,
+                                      uint64_t keepalive_until_us)
+{
+    (void)user_data;
+    (void)keepalive_until_us;
+    if (!dispatch_to || strcmp(scope, "/other/") != 0)
+        return MUSTER_NOT_FOUND;
+    return muster__slot_post(dispatch_to->slot, request, muster__now_us());
+}
+
+static const struct muster__worker_listener listener = {
+    .started = on_started,
+    .console = on_console,
+    .report = on_report,
+    .skip_waiting = on_nothing,
+    .close_self = on_nothing,
+    .wedged = on_nothing,
+    .dispatch = on_dispatch,
+    .gone = on_gone,
+};
+
+/* ---- workers ---- */
+
+static void want(struct muster__slot *slot, void *user_data)
+{
+    struct place *place = user_data;
+    (void)slot;
+    TELL(atomic_fetch_add(&place->wants, 1));
+}
+
+static enum muster_status load_text(const char *url, const char *importer,
+                                    struct muster_loaded *ret_loaded, struct muster_error *error,
+                                    void *user_data)
+{
+    struct place *place = user_data;
+    const char *text = place->script;
+    if (importer && strstr(url, "imported.js"))
+        text = "var imported = 'from ' + 'afar';";
+    else if (importer || !text) {
+        muster_error_set(error, MUSTER_NOT_FOUND, "there is no \"%s\"", url);
+        return MUSTER_NOT_FOUND;
+    }
+    ret_loaded->text = muster__strdup(text);
+    ret_loaded->length = strlen(text);
+    return MUSTER_OK;
+}
+
+static void make_place(struct place *place, const char *script)
+{
+    memset(place, 0, sizeof *place);
+    place->script = script;
+    const struct muster__slot_options options = {
+        .queue_limit = 100000, .idle_us = 1000000, .want = want, .user_data = place};
+    place->slot = muster__slot_new(&options);
+}
+
+static void start_worker(struct place *place, const char *engine, struct muster__worker_limits limits,
+                         struct muster_bindings *bindings)
+{
+    const struct muster_placement_request request = {
+        .size = sizeof request,
+        .trust = trust,
+        .new_kinds = MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)};
+    static struct muster__loader loaders[64];
+    static int used;
+    struct muster__loader *loader = &loaders[used++ % 64];
+    *loader = (struct muster__loader){.load = load_text, .user_data = place};
+    const struct muster__engine *found = muster__engine_find(engine, NULL);
+    ck_assert_ptr_nonnull(found);
+    uint32_t host = 0;
+    ck_assert_int_eq(muster__service_place(service, &request, muster__now_us(), &host), MUSTER_OK);
+    place->incarnation = muster__slot_attach(place->slot);
+    place->started = place->gone = 0;
+    const struct muster__worker_options options = {
+        .engine = found,
+        .loader = loader,
+        .type = MUSTER__WORKER_SERVICE,
+        .script_url = strcmp(engine, "lua") == 0 ? "mem:/worker.lua" : "mem:/worker.js",
+        .name = "/worker/",
+        .scope = "/worker/",
+        .bindings = bindings,
+        .limits = limits,
+        .slot = place->slot,
+        .incarnation = place->incarnation,
+        .listener = &listener,
+        .user_data = place,
+    };
+    ck_assert_int_eq(muster__service_start(service, host, &options, &place->worker), MUSTER_OK);
+}
+
+static void open_worker(struct place *place)
+{
+    WAIT_FOR(place->started || place->gone);
+    ck_assert_msg(place->start_status == MUSTER_OK, "%s", place->start_error);
+    ck_assert(place->worker->class->open(place->worker, muster__now_us()));
+}
+
+static void run_script(struct place *place, const char *engine, const char *script)
+{
+    make_place(place, script);
+    start_worker(place, engine, (struct muster__worker_limits){0}, NULL);
+    open_worker(place);
+}
+
+static void wait_gone(struct place *place)
+{
+    WAIT_FOR(place->gone);
+    (void)muster__slot_vacate(place->slot, place->incarnation);
+    muster__service_gone(service, place->worker, place->gone_status, muster__now_us());
+    place->worker = NULL;
+}
+
+static void stop_worker(struct place *place)
+{
+    place->worker->class->stop(place->worker);
+    wait_gone(place);
+}
+
+static void release_place(struct place *place)
+{
+    struct muster__request *list = muster__slot_close(place->slot);
+    while (list) {
+        struct muster__request *request = list;
+        list = request->next;
+        muster__slot_drop(place->slot, request);
+    }
+    muster__slot_release(place->slot);
+}
+
+/* ---- requests ---- */
+
+struct errand {
+    struct muster__request request;
+    int settled, destroyed;
+    enum muster_status status;
+    int status_code;
+    char text[4096], error[4096], name[64];
+    struct muster_stream *body;
+    struct muster_value *value;
+    struct errand *next;
+};
+
+static void errand_settled(struct muster__request *base, const struct muster__outcome *outcome)
+{
+    struct errand *errand = MUSTER_CONTAINER_OF(base, struct errand, request);
+    pthread_mutex_lock(&lock);
+    errand->status = outcome->status;
+    if (outcome->error)
+        snprintf(errand->error, sizeof errand->error, "%s",
+                 outcome->error->message ? outcome->error->message : "");
+    if (outcome->value)
+        errand->value = muster_value_acquire(outcome->value);
+    if (outcome->response) {
+        errand->status_code = outcome->response->status_code;
+        snprintf(errand->text, sizeof errand->text, "%.*s", (int)outcome->response->body.length,
+                 outcome->response->body.length ? outcome->response->body.data : "");
+        errand->body = outcome->response->body_stream
+                           ? muster_stream_acquire(outcome->response->body_stream)
+                           : NULL;
+    }
+    errand->settled++;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static void errand_destroyed(struct muster__request *base)
+{
+    struct errand *errand = MUSTER_CONTAINER_OF(base, struct errand, request);
+    TELL(errand->destroyed++);
+}
+
+static const struct muster__request_class errand_class = {errand_settled, errand_destroyed, NULL};
+
+static void init_errand(struct errand *errand, enum muster__request_kind kind, const char *name)
+{
+    memset(errand, 0, sizeof *errand);
+    snprintf(errand->name, sizeof errand->name, "%s", name);
+    muster__request_init(&errand->request, &errand_class, kind, errand->name);
+    errand->request.received_us = muster__now_us();
+}
+
+static void post(struct place *place, struct errand *errand)
+{
+    ck_assert_int_eq(muster__slot_post(place->slot, &errand->request, muster__now_us()), MUSTER_OK);
+    muster__request_release(&errand->request);
+}
+
+static struct muster_bytes text(const char *from)
+{
+    return (struct muster_bytes){from, strlen(from)};
+}
+
+static void fetch(struct place *place, struct errand *errand, const char *url, struct muster_stream *body)
+{
+    init_errand(errand, MUSTER__REQUEST_FETCH, "fetch");
+    errand->request.http.method = text(body ? "POST" : "GET");
+    errand->request.http.url = text(url);
+    errand->request.http.body_stream = body;
+    post(place, errand);
+}
+
+static void finish_errand(struct errand *errand)
+{
+    WAIT_FOR(errand->settled && errand->destroyed);
+    ck_assert_int_eq(errand->settled, 1);
+    muster_value_release(errand->value);
+    muster_stream_release(errand->body);
+}
+
+/* ---- on both hosts ---- */
+
+static const char javascript[] =
+    "let count = 0;\n"
+    "addEventListener('fetch', (event) => {\n"
+    "  const url = new URL(event.request.url);\n"
+    "  if (url.pathname === '/echo') event.respondWith(new Response(event.request.body));\n"
+    "  else if (url.pathname === '/boom') throw new TypeError('boom');\n"
+    "  else event.respondWith(new Response('hello ' + url.pathname + ' ' + ++count));\n"
+    "});\n"
+    "addEventListener('note', (event) => { console.log('note', event.data); });\n";
+
+START_TEST(it_starts_serves_and_stops)
+{
+    struct place place;
+    struct errand first, second;
+    make_service(_i);
+    run_script(&place, "javascript", javascript);
+    fetch(&place, &first, "http://x/a", NULL);
+    fetch(&place, &second, "http://x/b", NULL);
+    finish_errand(&first);
+    finish_errand(&second);
+    ck_assert_str_eq(first.text, "hello /a 1");
+    ck_assert_str_eq(second.text, "hello /b 2");
+    ck_assert_int_eq(second.status_code, 200);
+    stop_worker(&place);
+    ck_assert_msg(place.gone_status == MUSTER_OK, "%s", place.gone_error);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+static void body_woke(void *user_data)
+{
+    (void)user_data;
+    TELL((void)0);
+}
+
+/* A body that is read to its end; the length. */
+static size_t read_body(struct muster_stream *stream, char *into, size_t size, enum muster_status *ret_status)
+{
+    size_t total = 0, length = 0;
+    enum muster_status status;
+    pthread_mutex_lock(&lock);
+    muster_stream_on_readable(stream, body_woke, NULL);
+    for (;;) {
+        pthread_mutex_unlock(&lock); /* a stream wakes the other end from inside its calls */
+        status = muster_stream_read(stream, into + total, size - total, &length);
+        pthread_mutex_lock(&lock);
+        if (status == MUSTER_OK && length)
+            total += length;
+        else if (status != MUSTER_PENDING)
+            break;
+        else if (!muster_stream_buffered(stream)) {
+            struct timespec soon;
+            clock_gettime(CLOCK_REALTIME, &soon);
+            soon.tv_nsec += 5000000;
+            soon.tv_sec += soon.tv_nsec / 1000000000;
+            soon.tv_nsec %= 1000000000;
+            (void)pthread_cond_timedwait(&changed, &lock, &soon); /* an end is told by no one else */
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    muster_stream_on_readable(stream, NULL, NULL);
+    *ret_status = status;
+    return total;
+}
+
+START_TEST(requests_keep_their_order)
+{
+    enum { COUNT = 3000 };
+    struct place place;
+    struct errand *errands = calloc(COUNT, sizeof *errands);
+    make_service(_i);
+    run_script(&place, "javascript", javascript);
+    for (int i = 0; i < COUNT; i++)
+        fetch(&place, &errands[i], "http://x/", NULL);
+    for (int i = 0; i < COUNT; i++) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "hello / %d", i + 1);
+        finish_errand(&errands[i]);
+        ck_assert_str_eq(errands[i].text, expected);
+    }
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+    free(errands);
+}
+END_TEST
+
+/* Writes all of it from a thread of its own, while the answer is read. */
+struct writer {
+    struct muster_stream *stream;
+    const char *data;
+    size_t length;
+};
+
+static void *write_body(void *argument)
+{
+    struct writer *writer = argument;
+    size_t total = 0;
+    while (total < writer->length) {
+        size_t written = 0;
+        if (muster_stream_write(writer->stream, writer->data + total, writer->length - total, &written) !=
+            MUSTER_OK)
+            break;
+        total += written;
+        if (!written) {
+            struct timespec soon = {0, 1000000};
+            nanosleep(&soon, NULL); /* the reader makes room; a wake would only be quicker */
+        }
+    }
+    muster_stream_close(writer->stream);
+    return NULL;
+}
+
+START_TEST(bodies_of_any_size_stream_both_ways)
+{
+    enum { SIZE = 3 << 20 };
+    struct place place;
+    struct errand errand;
+    struct muster_stream *body = NULL;
+    char *sent = malloc(SIZE), *got = malloc(SIZE + 1);
+    pthread_t thread;
+    for (int i = 0; i < SIZE; i++)
+        sent[i] = (char)(i * 31 + i / 977);
+    make_service(_i);
+    run_script(&place, "javascript", javascript);
+    ck_assert_int_eq(muster_stream_new(0, &body), MUSTER_OK);
+    struct writer writer = {body, sent, SIZE};
+    fetch(&place, &errand, "http://x/echo", body);
+    pthread_create(&thread, NULL, write_body, &writer);
+    WAIT_FOR(errand.settled);
+    ck_assert_msg(errand.status == MUSTER_OK, "%s", errand.error);
+    ck_assert_ptr_nonnull(errand.body);
+    enum muster_status status;
+    size_t length = read_body(errand.body, got, SIZE + 1, &status);
+    ck_assert_int_eq(status, MUSTER_OK);
+    ck_assert_uint_eq(length, SIZE);
+    ck_assert(memcmp(sent, got, SIZE) == 0);
+    pthread_join(thread, NULL);
+    finish_errand(&errand);
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+    muster_stream_release(body);
+    muster_stream_release(body);
+    free(sent);
+    free(got);
+}
+END_TEST
+
+START_TEST(an_error_in_a_handler_stays_inside)
+{
+    struct place place;
+    struct errand bad, good;
+    make_service(_i);
+    run_script(&place, "javascript", javascript);
+    fetch(&place, &bad, "http://x/boom", NULL);
+    fetch(&place, &good, "http://x/", NULL);
+    finish_errand(&bad);
+    finish_errand(&good);
+    ck_assert_int_eq(bad.status, MUSTER_SCRIPT_ERROR);
+    ck_assert_ptr_nonnull(strstr(bad.error, "boom"));
+    ck_assert_str_eq(good.text, "hello / 1");
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(a_script_that_fails_says_where)
+{
+    struct place place;
+    make_service(_i);
+    make_place(&place, "let a = 1;\nthrow new RangeError('too far');\n");
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
+    WAIT_FOR(place.started);
+    ck_assert_int_eq(place.start_status, MUSTER_SCRIPT_ERROR);
+    ck_assert_ptr_nonnull(strstr(place.start_error, "too far"));
+    wait_gone(&place);
+    place.script = NULL;
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
+    WAIT_FOR(place.started);
+    ck_assert_int_eq(place.start_status, MUSTER_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(place.start_error, "mem:/worker.js"));
+    wait_gone(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(scripts_import_through_the_loader)
+{
+    struct place place;
+    struct errand errand;
+    make_service(_i);
+    run_script(&place, "javascript",
+               "importScripts('imported.js');\n"
+               "addEventListener('fetch', (event) => event.respondWith(new Response(imported)));\n");
+    fetch(&place, &errand, "http://x/", NULL);
+    finish_errand(&errand);
+    ck_assert_str_eq(errand.text, "from afar");
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(a_turn_that_never_ends_is_cut_short)
+{
+    struct place place;
+    struct errand errand;
+    make_service(_i);
+    make_place(&place, "addEventListener('fetch', () => { for (;;); });");
+    start_worker(&place, "javascript", (struct muster__worker_limits){.turn_us = 100000}, NULL);
+    open_worker(&place);
+    fetch(&place, &errand, "http://x/", NULL);
+    finish_errand(&errand);
+    ck_assert_int_eq(errand.status, MUSTER_TURN_LIMIT);
+    wait_gone(&place);
+    ck_assert_int_eq(place.gone_status, MUSTER_TURN_LIMIT);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(a_token_holds_the_slot_until_it_is_dropped)
+{
+    struct place place;
+    struct errand errand;
+    make_service(_i);
+    run_script(&place, "javascript",
+               "addEventListener('fetch', (event) => {\n"
+               "  event.respondWith(new Response('soon'));\n"
+               "  event.waitUntil(new Promise((done) => setTimeout(done, 20)));\n"
+               "});\n");
+    fetch(&place, &errand, "http://x/", NULL);
+    WAIT_FOR(errand.settled);
+    finish_errand(&errand);
+    ck_assert_str_eq(errand.text, "soon");
+    ck_assert_uint_eq(muster__slot_sample(place.slot).holds, 0);
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(what_a_stopping_worker_did_not_begin_waits_for_the_next)
+{
+    enum { COUNT = 200 };
+    struct place place;
+    static struct errand errands[COUNT];
+    int finished = 0;
+    make_service(_i);
+    run_script(&place, "javascript", javascript);
+    for (int i = 0; i < COUNT; i++) {
+        fetch(&place, &errands[i], "http://x/", NULL);
+        if (i == COUNT / 2)
+            place.worker->class->stop(place.worker);
+    }
+    wait_gone(&place);
+    ck_assert_int_eq(place.gone_status, MUSTER_OK);
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
+    open_worker(&place);
+    for (int i = 0; i < COUNT; i++) {
+        finish_errand(&errands[i]);
+        ck_assert_msg(errands[i].status == MUSTER_OK, "%d: %s", i, errands[i].error);
+        finished++;
+    }
+    ck_assert_int_eq(finished, COUNT);
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(canceling_settles_what_is_in_flight)
+{
+    struct place place;
+    struct errand errand;
+    make_service(_i);
+    run_script(&place, "javascript",
+               "addEventListener('fetch', (event) => event.respondWith(new Promise(() => {})));");
+    fetch(&place, &errand, "http://x/", NULL);
+    place.worker->class->cancel(place.worker);
+    WAIT_FOR(place.gone);
+    wait_gone(&place);
+    if (muster__slot_sample(place.slot).waiting) /* it was never taken */
+        place.gone = 0;
+    else
+        finish_errand(&errand);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+static void double_it(struct muster_host_call *call, void *user_data)
+{
+    (void)user_data;
+    double number = muster_value_number(muster_host_call_argument(call, 0));
+    if (number < 0)
+        muster_host_call_throw(call, "RangeError", "below zero");
+    else
+        muster_host_call_return(call, muster_value_new_number(number * 2));
+}
+
+START_TEST(bindings_of_the_embedder_are_called)
+{
+    struct place place;
+    struct errand errand;
+    struct muster_bindings *bindings = muster_bindings_new();
+    ck_assert_int_eq(muster_bindings_add_function(bindings, "math.double", double_it, NULL, NULL), MUSTER_OK);
+    ck_assert_int_eq(muster_bindings_add_value(bindings, "math.seven", muster_value_new_number(7)), MUSTER_OK);
+    make_service(_i);
+    make_place(&place,
+               "addEventListener('fetch', (event) => event.respondWith((async () => {\n"
+               "  let error = '';\n"
+               "  try { await math.double(-1); } catch (e) { error = e.name + ': ' + e.message; }\n"
+               "  return new Response(await math.double(math.seven) + ' ' + error);\n"
+               "})()));\n");
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, bindings);
+    open_worker(&place);
+    fetch(&place, &errand, "http://x/", NULL);
+    finish_errand(&errand);
+    ck_assert_msg(strcmp(errand.text, "14 RangeError: below zero") == 0, "%s %s", errand.text, errand.error);
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+    muster_bindings_release(bindings);
+}
+END_TEST
+
+START_TEST(workers_call_each_other)
+{
+    struct place place, other;
+    struct errand errand;
+    make_service(_i);
+    run_script(&other, "javascript", "function add(a, b) { return {sum: a + b, list: [a, b]}; }");
+    dispatch_to = &other;
+    run_script(&place, "javascript",
+               "addEventListener('fetch', (event) => event.respondWith((async () =>\n"
+               "  new Response(JSON.stringify(await muster.call('/other/', 'add', 20, 22))))()));\n");
+    fetch(&place, &errand, "http://x/", NULL);
+    finish_errand(&errand);
+    ck_assert_msg(strcmp(errand.text, "{\"sum\":42,\"list\":[20,22]}") == 0, "%s %s", errand.text, errand.error);
+    stop_worker(&place);
+    stop_worker(&other);
+    dispatch_to = NULL;
+    release_place(&place);
+    release_place(&other);
+    end_service();
+}
+END_TEST
+
+/* ---- processes alone ---- */
+
+static pid_t pid_of(const struct place *place)
+{
+    struct process_host *host = MUSTER_CONTAINER_OF(place->worker->host, struct process_host, base);
+    pid_t pid;
+    do
+        pid = muster__process_pid(host->process);
+    while (pid == 0);
+    return pid;
+}
+
+START_TEST(a_killed_host_gives_back_what_never_began)
+{
+    enum { COUNT = 50 };
+    struct place place;
+    struct errand running, waiting[COUNT];
+    make_service(PROCESS);
+    run_script(&place, "javascript",
+               "addEventListener('fetch', (event) => {\n"
+               "  if (event.request.url.endsWith('spin')) { console.log('spins'); for (;;); }\n"
+               "  event.respondWith(new Response('fine'));\n"
+               "});\n");
+    fetch(&place, &running, "http://x/spin", NULL);
+    WAIT_FOR(strstr(place.console, "spins") || place.gone);
+    for (int i = 0; i < COUNT; i++)
+        fetch(&place, &waiting[i], "http://x/", NULL);
+    kill(pid_of(&place), SIGKILL);
+    wait_gone(&place);
+    finish_errand(&running);
+    ck_assert_int_eq(running.status, MUSTER_CRASHED);
+    ck_assert_msg(strstr(running.error, "SIGKILL"), "%s", running.error);
+    ck_assert_int_eq(place.gone_status, MUSTER_CRASHED);
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
+    open_worker(&place);
+    for (int i = 0; i < COUNT; i++) {
+        finish_errand(&waiting[i]);
+        ck_assert_msg(waiting[i].status == MUSTER_OK, "%d: %s", i, waiting[i].error);
+        ck_assert_str_eq(waiting[i].text, "fine");
+    }
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(what_waited_for_something_when_its_host_died_may_be_tried_again)
+{
+    struct place place;
+    struct errand plain, idempotent;
+    make_service(PROCESS);
+    run_script(&place, "javascript",
+               "let waits = 0;\n"
+               "addEventListener('fetch', (event) => {\n"
+               "  console.log('waits', ++waits);\n"
+               "  event.respondWith(new Promise(() => {}));\n"
+               "});\n");
+    fetch(&place, &plain, "http://x/", NULL);
+    init_errand(&idempotent, MUSTER__REQUEST_FETCH, "fetch");
+    idempotent.request.http.method = text("GET");
+    idempotent.request.http.url = text("http://x/");
+    idempotent.request.idempotent = true;
+    post(&place, &idempotent);
+    WAIT_FOR(strstr(place.console, "waits 2") || place.gone);
+    kill(pid_of(&place), SIGKILL);
+    wait_gone(&place);
+    finish_errand(&plain);
+    ck_assert(plain.status == MUSTER_RETRY || plain.status == MUSTER_CRASHED);
+    place.script = javascript;
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
+    open_worker(&place);
+    finish_errand(&idempotent);
+    ck_assert_str_eq(idempotent.text, "hello / 1");
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+START_TEST(a_worker_behind_the_wall_serves_as_any_other)
+{
+    struct place place;
+    struct errand errand;
+    make_service(PROCESS);
+    trust = MUSTER__TRUST_NONE;
+    run_script(&place, "javascript",
+               "addEventListener('fetch', (event) => {\n"
+               "  let sum = 0;\n"
+               "  for (let i = 0; i < 3e6; i++) sum = (sum + i * i) % 1000003;\n"
+               "  event.respondWith(new Response(String(sum)));\n"
+               "});\n");
+    fetch(&place, &errand, "http://x/", NULL);
+    finish_errand(&errand);
+    ck_assert_str_eq(errand.text, "999718");
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("hosts");
+    TCase *tc = tcase_create("both");
+    (void)host_names;
+    tcase_add_loop_test(tc, it_starts_serves_and_stops, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, requests_keep_their_order, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, bodies_of_any_size_stream_both_ways, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, an_error_in_a_handler_stays_inside, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, a_script_that_fails_says_where, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, scripts_import_through_the_loader, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, a_turn_that_never_ends_is_cut_short, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, a_token_holds_the_slot_until_it_is_dropped, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, what_a_stopping_worker_did_not_begin_waits_for_the_next, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, canceling_settles_what_is_in_flight, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, bindings_of_the_embedder_are_called, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, workers_call_each_other, 0, HOST_COUNT);
+    suite_add_tcase(s, tc);
+
+    tc = tcase_create("processes");
+    tcase_add_test(tc, a_killed_host_gives_back_what_never_began);
+    tcase_add_test(tc, a_worker_behind_the_wall_serves_as_any_other);
+    tcase_add_test(tc, what_waited_for_something_when_its_host_died_may_be_tried_again);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(suite());
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
