@@ -63,7 +63,7 @@ struct field {
     const char *key;
     enum field_kind kind;
     size_t offset;
-    const char *words[2];
+    const char *words[5]; /* of a choice; the target is an int, the number of the word */
 };
 
 static enum muster_status wants(struct reading *reading, const struct muster__app_json *json, const char *what)
@@ -96,15 +96,18 @@ static enum muster_status read_bytes(struct reading *reading, const struct muste
 }
 
 static enum muster_status read_choice(struct reading *reading, const struct muster__app_json *json,
-                                      const struct field *field, bool *target)
+                                      const struct field *field, int *target)
 {
-    bool is_text = json->kind == MUSTER__APP_JSON_STRING;
-    if (is_text && (strcmp(json->text, field->words[0]) == 0 || strcmp(json->text, field->words[1]) == 0)) {
-        *target = strcmp(json->text, field->words[1]) == 0;
-        return MUSTER_OK;
+    char what[128] = "";
+    size_t used = 0;
+    for (int i = 0; field->words[i]; i++) {
+        if (json->kind == MUSTER__APP_JSON_STRING && strcmp(json->text, field->words[i]) == 0) {
+            *target = i;
+            return MUSTER_OK;
+        }
+        const char *between = i == 0 ? "" : field->words[i + 1] ? ", " : " or ";
+        used += (size_t)snprintf(what + used, sizeof(what) - used, "%s\"%s\"", between, field->words[i]);
     }
-    char what[64];
-    snprintf(what, sizeof(what), "\"%s\" or \"%s\"", field->words[0], field->words[1]);
     return wants(reading, json, what);
 }
 
@@ -178,8 +181,9 @@ static enum muster_status read_object(struct reading *reading, const struct must
 
 /* What stands in the file, before it is resolved. */
 struct scope_text {
-    char *scope, *script, *engine, *allow_scope;
-    bool module, lazy, trusted;
+    char *scope, *script, *engine, *allow_scope, *tenant;
+    bool lazy, idempotent;
+    int type, trust, isolation; /* numbers of words */
     uint64_t turn_ms, idle_ms;
     size_t memory, queue;
 };
@@ -188,9 +192,13 @@ static const struct field scope_fields[] = {
     {"scope", FIELD_TEXT, offsetof(struct scope_text, scope), {0}},
     {"script", FIELD_TEXT, offsetof(struct scope_text, script), {0}},
     {"engine", FIELD_TEXT, offsetof(struct scope_text, engine), {0}},
-    {"type", FIELD_CHOICE, offsetof(struct scope_text, module), {"classic", "module"}},
+    {"type", FIELD_CHOICE, offsetof(struct scope_text, type), {"classic", "module"}},
     {"lazy", FIELD_FLAG, offsetof(struct scope_text, lazy), {0}},
-    {"trust", FIELD_CHOICE, offsetof(struct scope_text, trusted), {"script", "full"}},
+    {"trust", FIELD_CHOICE, offsetof(struct scope_text, trust), {"script", "full", "none"}}, /* as enum muster_trust */
+    {"isolation", FIELD_CHOICE, offsetof(struct scope_text, isolation),
+     {"thread", "process", "process-per-site", "process-per-worker"}}, /* enum muster_hosting without DEFAULT */
+    {"tenant", FIELD_TEXT, offsetof(struct scope_text, tenant), {0}},
+    {"idempotent", FIELD_FLAG, offsetof(struct scope_text, idempotent), {0}},
     {"limits", FIELD_OTHER, 0, {0}},
     {"allow_scope", FIELD_TEXT, offsetof(struct scope_text, allow_scope), {0}},
 };
@@ -347,7 +355,7 @@ static bool is_module_by_ending(const char *path)
 static enum muster_status read_scope(struct reading *reading, const struct muster__app_json *json,
                                      struct muster__app_scope *ret_scope)
 {
-    struct scope_text text = {0};
+    struct scope_text text = {.isolation = -1};
     enum muster_status status = read_object(reading, json, "a scope", FIELDS(scope_fields), &text);
     const struct muster__app_json *limits =
         status == MUSTER_OK ? muster__app_json_get(json, "limits") : NULL;
@@ -360,9 +368,12 @@ static enum muster_status read_scope(struct reading *reading, const struct muste
         .scope = text.scope,
         .script = script,
         .engine = text.engine,
-        .module = text.module || (script && is_module_by_ending(script)),
+        .module = text.type || (script && is_module_by_ending(script)),
         .lazy = text.lazy,
-        .trusted = text.trusted,
+        .trust = (enum muster_trust)text.trust,
+        .hosting = (enum muster_hosting)(MUSTER_HOSTING_THREAD + text.isolation),
+        .tenant = text.tenant,
+        .idempotent = text.idempotent,
         .turn_limit_ms = text.turn_ms,
         .idle_ms = text.idle_ms,
         .memory_limit = text.memory,
@@ -427,6 +438,8 @@ static const struct field app_fields[] = {
     {"event_timeout", FIELD_TIME, offsetof(struct muster__app, event_timeout_ms), {0}},
     {"body_limit", FIELD_BYTES, offsetof(struct muster__app, body_limit), {0}},
     {"placement", FIELD_TEXT, offsetof(struct muster__app, placement), {0}},
+    {"processes", FIELD_NUMBER, offsetof(struct muster__app, processes), {0}},
+    {"process_memory", FIELD_BYTES, offsetof(struct muster__app, process_memory), {0}},
 };
 
 static enum muster_status read_file(struct reading *reading, const char *folder)
@@ -517,6 +530,7 @@ void muster__app_clean_up(struct muster__app *app)
         free(app->scopes[i].scope);
         free(app->scopes[i].script);
         free(app->scopes[i].engine);
+        free(app->scopes[i].tenant);
     }
     free(app->scopes);
     free(app->root);

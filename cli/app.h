@@ -8,7 +8,10 @@ struct muster__app_scope {
     char *scope;  /* "/api/" */
     char *script; /* absolute path */
     char *engine; /* NULL: by its ending */
-    bool module, lazy, trusted;
+    bool module, lazy, idempotent;
+    enum muster_trust trust;
+    enum muster_hosting hosting;
+    char *tenant; /* NULL: the scope */
     uint64_t turn_limit_ms, idle_ms;
     size_t memory_limit, queue_limit;
     int line; /* in muster.json, for messages; 0: none */
@@ -22,6 +25,7 @@ struct muster__app {
     uint64_t idle_ms, grace_ms, event_timeout_ms;
     size_t body_limit;
     char *placement;
+    size_t processes, process_memory;
 };
 
 /* Reads and checks it, scripts' existence too; `error` is one sentence that names the place. */

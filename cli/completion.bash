@@ -7,9 +7,9 @@ _muster_value()
         --engine) COMPREPLY=($(compgen -W 'js lua' -- "$cur")) ;;
         --type) COMPREPLY=($(compgen -W 'dedicated service' -- "$cur")) ;;
         --placement)
-            COMPREPLY=($(compgen -W 'round-robin random least-loaded power-of-two affinity' -- "$cur")) ;;
+            COMPREPLY=($(compgen -W 'thread process process-per-site process-per-worker round-robin random least-loaded power-of-two affinity' -- "$cur")) ;;
         --state) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")) ;;
-        --listen | --threads | --idle-timeout | --grace-timeout | --event-timeout | --body-limit | --spare | \
+        --listen | --threads | --idle-timeout | --grace-timeout | --event-timeout | --body-limit | --spare | --processes | \
             --name | --timeout) ;;
         *) return 1 ;;
     esac
@@ -26,7 +26,7 @@ _muster()
     fi
     case ${COMP_WORDS[1]} in
         serve)
-            options='--listen --state --threads --placement --idle-timeout --grace-timeout --event-timeout
+            options='--listen --state --threads --placement --processes --idle-timeout --grace-timeout --event-timeout
                 --body-limit --spare --dev --verbose --log-decisions --help' ;;
         run) options='--engine --type --name --timeout --help' ;;
         *) return ;;

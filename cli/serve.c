@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 const char muster__serve_usage[] =
-    "muster serve [--listen ADDR:PORT|unix:PATH] [--state DIR] [--threads N] [--placement NAME]\n"
+    "muster serve [--listen ADDR:PORT|unix:PATH] [--state DIR] [--threads N] [--placement NAME[,NAME]]\n"
+    "             [--processes N]\n"
     "             [--idle-timeout TIME] [--grace-timeout TIME] [--event-timeout TIME] [--body-limit BYTES]\n"
     "             [--spare N] [--dev] [--verbose] [--log-decisions] APP";
 
@@ -25,7 +26,7 @@ const char muster__serve_usage[] =
 
 struct serve {
     const char *listen, *state, *placement;
-    unsigned threads, spare;
+    unsigned threads, spare, processes;
     uint64_t idle_ms, grace_ms, event_ms;
     size_t body_limit;
     bool dev, verbose, decisions;
@@ -50,10 +51,14 @@ static const char *engine_of(const struct muster__app_scope *scope)
 }
 
 /* A spare VM is of use for JavaScript only, and loads its engine. */
-static bool wants_javascript(const struct muster__app *app)
+/* A VM in reserve serves workers on threads alone. */
+static bool wants_javascript(const struct serve *serve, const char *placement)
 {
-    for (size_t i = 0; i < app->count; i++) {
-        if (strcmp(engine_of(&app->scopes[i]), "javascript") == 0)
+    bool threads = !placement || !strstr(placement, "process");
+    for (size_t i = 0; i < serve->app.count; i++) {
+        const struct muster__app_scope *scope = &serve->app.scopes[i];
+        bool here = scope->hosting == MUSTER_HOSTING_DEFAULT ? threads : scope->hosting == MUSTER_HOSTING_THREAD;
+        if (here && scope->trust != MUSTER_TRUST_NONE && strcmp(engine_of(scope), "javascript") == 0)
             return true;
     }
     return false;
@@ -61,14 +66,17 @@ static bool wants_javascript(const struct muster__app *app)
 
 static enum muster_status start_instance(struct serve *serve, struct muster_error *error)
 {
+    const char *placement = serve->placement ? serve->placement : serve->app.placement;
     const struct muster_options options = {
         .size = sizeof(options),
         .threads = serve->threads,
         .idle_ms = serve->idle_ms ? serve->idle_ms : serve->app.idle_ms,
         .grace_ms = serve->grace_ms ? serve->grace_ms : serve->app.grace_ms,
         .event_timeout_ms = serve->event_ms,
-        .spare_workers = wants_javascript(&serve->app) ? serve->spare : 0,
-        .placement = serve->placement ? serve->placement : serve->app.placement,
+        .spare_workers = wants_javascript(serve, placement) ? serve->spare : 0,
+        .placement = placement,
+        .processes = serve->processes ? serve->processes : (unsigned)serve->app.processes,
+        .process_memory_limit = serve->app.process_memory,
         .log_decisions = serve->decisions,
         .log = muster__log_write,
         .console = muster__log_console,
@@ -88,7 +96,10 @@ static enum muster_status register_scope(struct serve *serve, const struct muste
         .module = scope->module,
         .lazy = scope->lazy || serve->app.count > EAGER_SCOPES,
         .root = serve->app.root,
-        .trust = scope->trusted ? MUSTER_TRUST_FULL : MUSTER_TRUST_SCRIPT,
+        .trust = scope->trust,
+        .hosting = scope->hosting,
+        .tenant = scope->tenant,
+        .idempotent = scope->idempotent,
         .turn_limit_ms = scope->turn_limit_ms,
         .memory_limit = scope->memory_limit,
         .queue_limit = scope->queue_limit,
@@ -265,6 +276,7 @@ int muster__command_serve(int argc, char **argv)
         {"--state", MUSTER__OPTION_TEXT, &serve.state},
         {"--threads", MUSTER__OPTION_NUMBER, &serve.threads},
         {"--placement", MUSTER__OPTION_TEXT, &serve.placement},
+        {"--processes", MUSTER__OPTION_NUMBER, &serve.processes},
         {"--idle-timeout", MUSTER__OPTION_TIME, &serve.idle_ms},
         {"--grace-timeout", MUSTER__OPTION_TIME, &serve.grace_ms},
         {"--event-timeout", MUSTER__OPTION_TIME, &serve.event_ms},

@@ -548,10 +548,50 @@ static void end_pauses(struct muster *muster)
     }
 }
 
+/* ---- hosts that have had their time ---- */
+
+#define RECYCLE_PERIOD_US 500000u
+
+static bool recycles(const struct muster *muster)
+{
+    const struct muster_options *options = &muster->options;
+    return muster->hosting.processes && !atomic_load(&muster->closing) &&
+           (options->recycle_turns || options->recycle_ms || options->recycle_memory);
+}
+
+static void move_workers(struct muster *muster, uint32_t host)
+{
+    for (size_t i = 0; i < muster->own.instances.capacity; i++)
+        for (struct muster__entry *at = muster->own.instances.buckets[i]; at; at = at->next) {
+            struct muster__instance *instance = MUSTER_CONTAINER_OF(at, struct muster__instance, entry);
+            if (instance->host == host && instance->worker)
+                answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_MOVE, .instance = instance->id});
+        }
+}
+
+static void recycle(struct muster *muster)
+{
+    uint64_t now_us = muster__now_us();
+    if (!recycles(muster) || now_us < muster->own.recycle_us)
+        return;
+    muster->own.recycle_us = now_us + RECYCLE_PERIOD_US;
+    uint32_t host = muster__service_recycle(muster->service, now_us);
+    if (host) {
+        muster__log(muster, MUSTER_LOG_INFO, "hosts", "host %u has had its time: its workers move", host);
+        muster->own.moving = host;
+    }
+    if (!muster->own.moving)
+        return;
+    move_workers(muster, muster->own.moving); /* again for those that had not run yet */
+    feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_TICK});
+}
+
 /* When there is something to do at the latest. */
 static uint64_t next_deadline(const struct muster *muster)
 {
     uint64_t deadline_us = muster__core_deadline(muster->core);
+    if (recycles(muster) && muster->own.recycle_us < deadline_us)
+        deadline_us = muster->own.recycle_us;
     for (const struct muster__pause *pause = muster->own.pauses; pause; pause = pause->next)
         if (pause->until_us < deadline_us)
             deadline_us = pause->until_us;
@@ -931,6 +971,7 @@ static void run_round(struct muster *muster, struct muster__message *list)
         run_message(muster, message);
     }
     end_pauses(muster);
+    recycle(muster);
     if (muster__core_deadline(muster->core) <= muster__now_us())
         feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_TICK});
     muster__scope_map_commit(muster->scopes);

@@ -50,6 +50,7 @@ struct muster__core_options {
     X(RETIRED, "instance, ok: answers TRY_RETIRE")                                                 \
     X(CLOSE_SELF, "instance: its script called close()")                                           \
     X(WEDGED, "instance: it does not yield and cannot be interrupted")                             \
+    X(MOVE, "instance: its host is being emptied; one that runs ends, and what waits starts it elsewhere") \
     X(GONE, "instance, status: it is dead and nothing of it runs; once per instance")              \
     X(STOP, "job, scope: ends the running instance of the scope's versions, keeps them registered") \
     X(CLOSE, "everything ends; CLOSED follows")                                                    \
@@ -104,6 +105,7 @@ enum muster__core_action_kind {
     X(LIFECYCLE_OVERDUE, "install or activate did not end in time")                                \
     X(WEDGED, "wedged")                                                                            \
     X(DIED, "died")                                                                                \
+    X(MOVED, "moves to another host")                                                              \
     X(SHUTDOWN, "shutdown")
 
 enum muster__stop_reason {

@@ -781,6 +781,13 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
     case MUSTER__CORE_WEDGED:
         input = MUSTER__INPUT_WEDGED;
         break;
+    case MUSTER__CORE_MOVE:
+        if (instance->phase != MUSTER__PHASE_RUNNING) {
+            return; /* asked again when it runs */
+        }
+        input = MUSTER__INPUT_CLOSE_SELF;
+        reason = MUSTER__STOP_MOVED;
+        break;
     default:
         MUSTER_CHECK(event->kind == MUSTER__CORE_GONE);
         input = MUSTER__INPUT_GONE;

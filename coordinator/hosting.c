@@ -70,6 +70,9 @@ static enum muster_status open_processes_locked(struct muster *muster, struct mu
         .partial_wall = options->partial_wall,
         .network = options->grant_network,
         .memory_limit = options->process_memory_limit,
+        .recycle_turns = options->recycle_turns,
+        .recycle_age_us = muster__us_of_ms(options->recycle_ms),
+        .recycle_memory = options->recycle_memory,
         .log = log_of_processes,
         .user_data = muster,
     };
@@ -175,6 +178,7 @@ enum muster_status muster__hosting_of_version(struct muster *muster,
     enum muster_status status = choose(muster, options, version, error);
     if (status != MUSTER_OK || version->hosting == MUSTER_HOSTING_DEFAULT)
         return status;
+    version->crashes.policy = muster->hosting.crashes;
     version->isolation = isolation_of(options, version);
     version->isolation_alone = muster__format("alone:%u", version->id);
     if (!version->isolation || !version->isolation_alone)

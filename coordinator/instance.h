@@ -116,6 +116,7 @@ struct muster {
     struct { /* hosting.c */
         pthread_mutex_t lock;
         struct muster__processes *processes; /* made when the first needs them */
+        const struct muster__crash_policy *crashes; /* borrowed; NULL: the default.  Tests shorten it */
     } hosting;
     uint32_t local_host; /* of this process, where HTTP is accepted and the embedder calls */
     struct muster__core *core;         /* coordinator */
@@ -134,6 +135,8 @@ struct muster {
         size_t pending_count, pending_capacity;
         struct muster__pause *pauses; /* starts that wait after a crash */
         uint64_t random;
+        uint32_t moving;     /* the host whose workers move */
+        uint64_t recycle_us; /* when hosts are looked at next */
         bool core_closed;
     } own; /* Thread: the one that has the role, see coordinator.c */
     struct muster__actor helper;

@@ -93,6 +93,9 @@ struct muster_options {
     unsigned processes;           /* that workers share, with HOSTING_PROCESS; 0: one a core */
     unsigned process_limit;       /* at a time, of all; 0: 64 */
     uint64_t process_memory_limit;/* bytes, resident, of each; 0: none */
+    /* A process that has had so many turns, got so old or so large is replaced, the new one first; its workers
+     * move there between two events.  0: never. */
+    uint64_t recycle_turns, recycle_ms, recycle_memory;
     bool no_spare_process;        /* none is kept in reserve */
     bool partial_wall;            /* trust "none" also where the kernel cannot raise all of the wall */
     bool grant_network;           /* trust "none" may connect to the network */

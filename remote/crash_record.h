@@ -19,8 +19,17 @@
 #define MUSTER__CRASH_QUARANTINE_FIRST_US 10000000u
 #define MUSTER__CRASH_QUARANTINE_LONGEST_US 300000000u
 
+/* What follows when; the default is made of the numbers above. */
+struct muster__crash_policy {
+    uint64_t half_life_us, pause_first_us, pause_longest_us;
+    double alone_from, quarantine_from;
+    uint64_t quarantine_first_us, quarantine_longest_us;
+};
+extern const struct muster__crash_policy muster__crash_policy_default;
+
 /* A zeroed one has no crashes. */
 struct muster__crash_record {
+    const struct muster__crash_policy *policy; /* borrowed; NULL: the default */
     double count;       /* at last_us */
     uint64_t last_us;
     uint64_t not_before_us; /* the next start */

@@ -53,6 +53,10 @@ struct muster__host_class {
     /* Thread: coordinator.  Brings view.state, and what else the host knows better than the service, up
      * to date.  A host is DEAD when it is gone and every worker's `gone` was told.  Optional. */
     void (*refresh)(struct muster__host *host, uint64_t now_us);
+    /* Thread: coordinator.  It has had its time: it is to be replaced by one like it.  Optional. */
+    bool (*is_worn)(struct muster__host *host, uint64_t now_us);
+    /* Thread: coordinator.  Its process runs and answers.  Optional: it always does. */
+    bool (*is_ready)(struct muster__host *host);
     void (*destroy)(struct muster__host *host);
 };
 
@@ -69,6 +73,7 @@ struct muster__host {
     uint64_t look_began_us;                  /* when the round of looks that runs began */
     uint64_t looked_us;                      /* when the last whole round began */
     unsigned crash_streak;
+    uint32_t successor; /* the id of the host that takes over; 0: none yet */
 };
 
 #endif

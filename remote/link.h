@@ -114,6 +114,8 @@ MUSTER_MUST_CHECK enum muster_status muster__link_send(struct muster__link *link
 MUSTER_MUST_CHECK enum muster_status
 muster__link_send_owned(struct muster__link *link, const struct muster__wire_message *message, unsigned flags,
                         void (*release)(void *owner), void *owner);
+/* Thread: any.  Would an opening be taken now?  False: not; `drained` comes, unless the link has ended. */
+bool muster__link_has_room(struct muster__link *link);
 /* Thread: any.  Writes what waits until the socket is full. */
 void muster__link_flush(struct muster__link *link);
 

@@ -489,6 +489,17 @@ void muster__link_flush(struct muster__link *link)
     write_out(link);
 }
 
+bool muster__link_has_room(struct muster__link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool is_full = link->out.waiting >= link->options.high_mark;
+    bool has_room = !is_full && !is_dead_locked(link);
+    if (is_full)
+        link->out.refused = true;
+    pthread_mutex_unlock(&link->lock);
+    return has_room;
+}
+
 /* ---- descriptors ---- */
 
 static enum muster_status send_descriptors(struct muster__link *link,

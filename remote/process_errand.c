@@ -11,11 +11,17 @@
 
 /* Under way for one host: no child of ours opens more. */
 #define ERRANDS_MOST 4096
+/* What their values may be together, beyond one alone: nobody takes them sooner because there are more. */
+#define ERRAND_BYTES_MOST ((uint64_t)128 << 20)
 
 static void destroy(struct process_errand *errand)
 {
+    struct process_host *host = errand->worker->host;
     muster_value_release(errand->request.data);
     muster_value_release(errand->arguments);
+    pthread_mutex_lock(&host->lock);
+    host->errand_bytes -= errand->bytes;
+    pthread_mutex_unlock(&host->lock);
     muster__process_worker_release(errand->worker);
     free(errand->name);
     free(errand->scope);
@@ -153,11 +159,12 @@ static void run_load(struct process_errand *errand)
     struct muster__wire_message message = {.type = MUSTER__WIRE_LOADED,
                                            .worker = worker->id,
                                            .actor = errand->node.id};
+    /* Never NULL: without an importer it would be the embedder's own choice, which may be native code. */
+    const char *importer = errand->scope                             ? errand->scope
+                           : worker->script && worker->script->url ? worker->script->url
+                                                                     : worker->options.script_url;
     forget(errand);
-    message.status = muster__loader_load(worker->options.loader, errand->name,
-                                         errand->scope ? errand->scope
-                                                       : (worker->script ? worker->script->url : NULL),
-                                         &script, &error);
+    message.status = muster__loader_load(worker->options.loader, errand->name, importer, &script, &error);
     if (message.status == MUSTER_OK && !script->text) {
         message.status = MUSTER_UNSUPPORTED;
     } else if (message.status == MUSTER_OK) {
@@ -226,15 +233,28 @@ static struct process_errand *new_errand(struct process_worker *worker,
     errand->worker = worker;
     errand->node.id = message->actor;
     pthread_mutex_lock(&host->lock);
-    bool fine = host->errands.count < ERRANDS_MOST && !muster__id_map_find(&host->errands, message->actor);
-    if (fine)
+    bool few = host->errands.count < ERRANDS_MOST, twice = muster__id_map_find(&host->errands, message->actor);
+    if (few && !twice)
         muster__id_map_add(&host->errands, &errand->node);
     pthread_mutex_unlock(&host->lock);
-    if (fine)
+    if (few && !twice)
         return errand;
-    muster__process_host_distrust(host, "more questions than it may have open");
+    muster__process_host_distrust(host, twice ? "a number that is in use" : "more questions than it may have open");
     destroy(errand);
     return NULL;
+}
+
+/* False: together with the others' the value is too large to be kept. */
+static bool reserve(struct process_errand *errand, const struct muster__wire_message *message)
+{
+    struct process_host *host = errand->worker->host;
+    uint64_t bytes = muster__wire_value_total(&message->value);
+    pthread_mutex_lock(&host->lock);
+    bool fits = host->errand_bytes == 0 || host->errand_bytes + bytes <= ERRAND_BYTES_MOST;
+    errand->bytes = fits ? bytes : 0;
+    host->errand_bytes += errand->bytes;
+    pthread_mutex_unlock(&host->lock);
+    return fits;
 }
 
 static bool unpack(struct process_errand *errand, const struct muster__wire_message *message,
@@ -251,6 +271,13 @@ static bool unpack(struct process_errand *errand, const struct muster__wire_mess
 
 static void on_dispatch(struct process_errand *errand, const struct muster__wire_message *message)
 {
+    enum muster__request_kind kind = message->request.kind;
+    if (kind == MUSTER__REQUEST_LIFECYCLE || kind == MUSTER__REQUEST_FETCH) { /* those are ours to make */
+        muster__process_host_distrust(errand->worker->host, "a dispatch of what no script may send");
+        forget(errand);
+        destroy(errand);
+        return;
+    }
     errand->name = muster__strdup(message->request.name);
     errand->scope = muster__strdup(message->request.scope);
     muster__request_init(&errand->request, &dispatch_class, message->request.kind, errand->name);
@@ -292,6 +319,11 @@ void muster__process_errand_frame(struct process_worker *worker, struct muster__
     struct process_errand *errand = new_errand(worker, message);
     if (!errand)
         return;
+    if (!reserve(errand, message)) {
+        send_result(errand, MUSTER_QUEUE_FULL, NULL, NULL);
+        destroy(errand);
+        return;
+    }
     switch (message->type) {
     case MUSTER__WIRE_DISPATCH: on_dispatch(errand, message); break;
     case MUSTER__WIRE_BINDING_CALL: on_call(errand, message); break;

@@ -21,6 +21,7 @@
 /* A process whose connection has closed is dying: so long to tell how. */
 #define EXIT_US 200000u
 #define READS_MOST 64 /* of what a dead process has left; each takes megabytes */
+#define ALONE_MOST 8   /* requests in flight, until threads of others' leave the writing to the pool */
 #define WORDS 16384u /* requests in one process at a time */
 
 static struct process_host *of(struct muster__host *base)
@@ -65,8 +66,11 @@ static void log_host(struct process_host *host, enum muster_log_level level, con
 
 unsigned muster__process_host_urgency(const struct process_host *host)
 {
-    /* A thread of the pool flushes when its turn is over, many messages at a time. */
-    return muster__pool_is_current(host->processes->options.pool) ? 0 : MUSTER__LINK_NOW;
+    /* A thread of the pool flushes when its turn is over, many messages at a time.  Other threads write
+     * themselves, which is quickest for one request, and leave it to the one that polls when there are many. */
+    bool leave = muster__pool_is_current(host->processes->options.pool) ||
+                 muster__shared_memory_taken(host->memory) > ALONE_MOST;
+    return leave ? 0 : MUSTER__LINK_NOW;
 }
 
 void muster__process_host_send(struct process_host *host, const struct muster__wire_message *message,
@@ -121,19 +125,33 @@ static struct process_worker *find_worker(struct process_host *host, uint32_t id
 
 static void on_hello(struct process_host *host, const struct muster__wire_message *message)
 {
-    if (host->own.said_hello)
+    if (host->said_hello)
         muster__process_host_distrust(host, "HELLO twice");
     else if (message->hello.version != MUSTER__WIRE_VERSION)
         muster__process_host_distrust(host, "version %u of the wire", message->hello.version);
-    host->own.said_hello = true;
+    host->said_hello = true;
+}
+
+/* A thread that was lost in there may still talk of its worker when that is gone; nothing else excuses it. */
+static void judge_stray(struct process_host *host, const struct muster__wire_message *message)
+{
+    pthread_mutex_lock(&host->lock);
+    bool was = message->worker <= host->last_worker;
+    pthread_mutex_unlock(&host->lock);
+    if (!was || message->type == MUSTER__WIRE_GONE || message->type == MUSTER__WIRE_STARTED)
+        muster__process_host_distrust(host, "%s of a worker that it does not have",
+                                      muster__wire_type_name(message->type));
 }
 
 static void on_worker_frame(struct process_host *host, struct muster__wire_message *message)
 {
     struct process_worker *worker = find_worker(host, message->worker);
-    if (!worker)
-        return; /* it is gone; the child did not know */
+    if (!worker) {
+        judge_stray(host, message);
+        return;
+    }
     switch (message->type) {
+    case MUSTER__WIRE_CANCEL: break; /* what was asked of us ends soon anyway */
     case MUSTER__WIRE_DISPATCH:
     case MUSTER__WIRE_BINDING_CALL:
     case MUSTER__WIRE_LOAD: muster__process_errand_frame(worker, message); break;
@@ -147,11 +165,11 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
     struct process_host *host = user_data;
     if (*host->own.fault)
         return;
-    atomic_store_explicit(&host->heard_us, muster__now_us(), memory_order_relaxed);
     switch (message->type) {
-    case MUSTER__WIRE_HELLO: on_hello(host, message); break;
-    case MUSTER__WIRE_PONG:
-    case MUSTER__WIRE_CANCEL: break; /* what was asked of us ends soon anyway */
+    case MUSTER__WIRE_HELLO: on_hello(host, message); /* fall through */
+    case MUSTER__WIRE_PONG: /* whoever talks, but does not answer, does not read */
+        atomic_store_explicit(&host->heard_us, muster__now_us(), memory_order_relaxed);
+        break;
     case MUSTER__WIRE_RESULT:
     case MUSTER__WIRE_ENDED:
     case MUSTER__WIRE_BODY:
@@ -191,27 +209,53 @@ static void flush_soon(void *user_data)
     muster__pool_flush(host->processes->options.pool, &host->flusher);
 }
 
-/* Those that found no room take from their slots again. */
+/* The one that has waited longest, of those that waited before `until`. */
+static struct process_worker *take_stalled(struct process_host *host, uint64_t until)
+{
+    struct process_worker *first = NULL;
+    pthread_mutex_lock(&host->lock);
+    for (size_t i = 0; i < host->workers.capacity; i++)
+        for (struct muster__id_node *at = host->workers.buckets[i]; at; at = at->next) {
+            struct process_worker *worker = MUSTER_CONTAINER_OF(at, struct process_worker, node);
+            if (worker->stalled && worker->stalled <= until && (!first || worker->stalled < first->stalled))
+                first = worker;
+        }
+    if (first) {
+        first->stalled = 0;
+        muster__process_worker_acquire(first);
+    }
+    pthread_mutex_unlock(&host->lock);
+    return first;
+}
+
+/* Those that found no room take from their slots again; who finds none again waits for the next time. */
 static void on_drained(void *user_data)
 {
     struct process_host *host = user_data;
-    for (;;) {
-        struct process_worker *stalled = NULL;
-        pthread_mutex_lock(&host->lock);
-        for (size_t i = 0; i < host->workers.capacity && !stalled; i++)
-            for (struct muster__id_node *at = host->workers.buckets[i]; at && !stalled; at = at->next)
-                if (MUSTER_CONTAINER_OF(at, struct process_worker, node)->stalled)
-                    stalled = MUSTER_CONTAINER_OF(at, struct process_worker, node);
-        if (stalled) {
-            stalled->stalled = false;
-            muster__process_worker_acquire(stalled);
-        }
-        pthread_mutex_unlock(&host->lock);
-        if (!stalled)
-            return;
+    struct process_worker *stalled;
+    pthread_mutex_lock(&host->lock);
+    uint64_t until = host->last_stall;
+    pthread_mutex_unlock(&host->lock);
+    while ((stalled = take_stalled(host, until))) {
         muster__process_worker_pull(stalled);
         muster__process_worker_release(stalled);
     }
+}
+
+bool muster__process_host_has_room(struct process_host *host)
+{
+    if (muster__shared_memory_taken(host->memory) >= WORDS) {
+        atomic_store(&host->words_short, true);
+        if (muster__shared_memory_taken(host->memory) >= WORDS) /* said; now look again */
+            return false;
+    }
+    return muster__link_has_room(host->link);
+}
+
+void muster__process_host_word_free(struct process_host *host)
+{
+    if (atomic_load(&host->words_short) && atomic_exchange(&host->words_short, false))
+        on_drained(host);
 }
 
 static const struct muster__link_listener link_listener = {
@@ -449,6 +493,23 @@ static void timer_fire(struct muster__pool_timer *timer, uint64_t now_us)
     muster__pool_schedule(host->processes->options.pool, &host->keeper);
 }
 
+/* Bytes resident, as the system counts them; of its workers' turns, as they told last. */
+static void measure(struct process_host *host)
+{
+    char path[64], line[128] = "";
+    unsigned long long size = 0, resident = 0;
+    pthread_mutex_lock(&host->lock);
+    pid_t pid = host->process ? muster__process_pid(host->process) : 0;
+    pthread_mutex_unlock(&host->lock);
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *file = pid > 0 ? fopen(path, "re") : NULL;
+    if (!file)
+        return;
+    if (fgets(line, sizeof line, file) && sscanf(line, "%llu %llu", &size, &resident) == 2)
+        atomic_store(&host->resident, resident * (uint64_t)sysconf(_SC_PAGESIZE));
+    (void)fclose(file);
+}
+
 static void ping(struct process_host *host)
 {
     struct muster__wire_message message = {.type = MUSTER__WIRE_PING};
@@ -486,6 +547,7 @@ static bool keeper_turn(struct muster__actor *actor)
     if (host->link_ended) {
         muster__process_host_kill(host, "it closed its connection");
     } else if ((atomic_load(&host->taken) & ~PROCESS_DRAINING) == 0) {
+        atomic_store(&host->heard_us, now_us); /* nobody asked it anything */
         look_empty(host, now_us);
     } else {
         host->keep.empty_since_us = 0;
@@ -493,6 +555,7 @@ static bool keeper_turn(struct muster__actor *actor)
             muster__process_host_kill(host, "it was silent for too long");
         else
             ping(host);
+        measure(host);
     }
     if (muster__pool_timer_set(options->pool, &host->timer, now_us + options->heartbeat_us) != MUSTER_OK)
         log_host(host, MUSTER_LOG_WARNING, "out of memory: it is watched no more");
@@ -555,6 +618,20 @@ static void host_refresh(struct muster__host *base, uint64_t now_us)
         base->view.state = MUSTER_PLACEMENT_DRAINING;
 }
 
+static bool host_is_worn(struct muster__host *base, uint64_t now_us)
+{
+    struct process_host *host = of(base);
+    const struct muster__processes_options *options = &host->processes->options;
+    return (options->recycle_age_us && now_us - host->started_us > options->recycle_age_us) ||
+           (options->recycle_turns && atomic_load(&host->turns) > options->recycle_turns) ||
+           (options->recycle_memory && atomic_load(&host->resident) > options->recycle_memory);
+}
+
+static bool host_is_ready(struct muster__host *base)
+{
+    return atomic_load(&of(base)->said_hello);
+}
+
 static void host_destroy(struct muster__host *base)
 {
     struct process_host *host = of(base);
@@ -569,6 +646,8 @@ static const struct muster__host_class host_class = {
     .give_back = host_give_back,
     .drain = host_drain,
     .refresh = host_refresh,
+    .is_worn = host_is_worn,
+    .is_ready = host_is_ready,
     .destroy = host_destroy,
 };
 

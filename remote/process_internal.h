@@ -70,11 +70,10 @@ struct process_host {
         struct process_pipe words_pipe, errors_pipe;
         struct muster__last_words_reader words;
         struct muster__error_tail errors;
-        bool said_hello;
         char fault[256]; /* what it said that it may not; "": nothing */
     } own;
 
-    atomic_bool link_ended;
+    atomic_bool link_ended, said_hello;
     struct muster__actor keeper; /* heartbeat, silence, emptiness */
     struct muster__pool_timer timer;
     struct { /* Thread: the keeper's turn */
@@ -89,7 +88,10 @@ struct process_host {
     struct muster__id_map requests; /* struct process_request */
     struct muster__id_map errands;  /* struct process_errand */
     uint64_t last_actor;
+    uint64_t errand_bytes;          /* of the values of errands */
     uint32_t last_worker;
+    uint64_t last_stall;
+    atomic_bool words_short; /* someone waits for a word */
     bool closed;                    /* it is dead: nothing is added */
     bool killed;                    /* by us, with `killed_for` */
     const char *killed_for;
@@ -117,8 +119,10 @@ struct process_worker {
     struct process_errand *jobs, **jobs_end; /* for the actor */
     uint32_t in_flight, holds;
     bool sent_start, started, opened, gone;
+    bool ended; /* gone, and all that it had is settled or stands in `returned` */
     bool stop_asked, cancel_asked;
-    bool pulling, pull_again, stalled;
+    bool pulling, pull_again;
+    uint64_t stalled; /* found no room, as the so-manieth of its host; 0: no */
     struct muster__worker_stats stats;
     char holding[256];
 };
@@ -130,7 +134,9 @@ struct process_request {
     struct muster__request *request; /* until it has ended: the slot's reference, or ours for control */
     struct process_request *next, *previous;
     uint32_t word;
+    enum muster__request_kind kind;
     bool control, answered;
+    bool streams, answer_streams; /* there is such a body */
     unsigned parts; /* the request, and bodies under way; the map lets go at 0 */
     struct muster__body_pump *body, *answer;
 };
@@ -144,6 +150,7 @@ struct process_errand {
     struct muster__request request;             /* DISPATCH */
     char *name, *scope;                         /* also: binding's path; url and importer */
     struct muster_value *arguments;
+    uint64_t bytes; /* of its value, as counted in the host's errand_bytes */
 };
 
 /* processes.c */
@@ -165,6 +172,10 @@ void muster__process_host_bury(struct process_host *host);
 /* Thread: any.  Sends, or kills the host: what must arrive cannot be refused. */
 void muster__process_host_send(struct process_host *host, const struct muster__wire_message *message,
                                unsigned flags);
+/* Thread: any.  Can it take a request now?  False: not, and those that are stalled pull again when it can. */
+bool muster__process_host_has_room(struct process_host *host);
+/* Thread: any.  A word was given back. */
+void muster__process_host_word_free(struct process_host *host);
 /* Thread: any.  `reason` is static. */
 void muster__process_host_kill(struct process_host *host, const char *reason);
 /* Thread: poller.  It said what no child may. */
@@ -196,8 +207,10 @@ MUSTER_MUST_CHECK enum muster_status muster__process_request_send(struct process
 /* Thread: poller. */
 void muster__process_request_frame(struct process_host *host, struct muster__wire_message *message);
 void muster__process_request_cancel(struct process_worker *worker, const struct muster__request *request);
-/* Thread: poller.  All that a worker has: those that never began go back to the slot if it died with its
- * host, the others are settled. */
+/* Thread: any.  What a worker that has ended did not begin goes back to the slot, in its order and before what
+ * came later, once nobody pulls any more. */
+void muster__process_requests_give_back(struct process_worker *worker);
+/* Thread: poller.  All that a worker has: those that never began go back to the slot, the others are settled. */
 void muster__process_requests_end(struct process_worker *worker, enum muster_status status,
                                   const struct muster_error *error, bool with_host);
 /* Thread: any.  Settles what is in flight, from outside. */

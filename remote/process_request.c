@@ -193,6 +193,8 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
     request->worker = worker;
     request->request = base;
     request->control = control;
+    request->kind = base->kind;
+    request->streams = base->http.body_stream != NULL;
     muster__process_worker_acquire(worker);
     muster__request_acquire(base); /* it may have its answer before we are done here */
     if (base->kind != MUSTER__REQUEST_FETCH) {
@@ -257,6 +259,7 @@ static void finish(struct process_request *request)
     struct muster__body_pump *body = request->body;
     pthread_mutex_unlock(&host->lock);
     muster__shared_memory_give_back(host->memory, request->word);
+    muster__process_host_word_free(host);
     if (body)
         muster__body_pump_stop(body, MUSTER_CANCELED, NULL);
     end_part(request); /* with the list's reference */
@@ -270,6 +273,26 @@ static void end_request(struct process_request *request)
     (void)muster__request_fail(base, MUSTER_TERMINATED, NULL); /* without a result it is settled as dead */
     let_go(request, base);
     finish(request);
+}
+
+void muster__process_requests_give_back(struct process_worker *worker)
+{
+    struct muster__request *back = NULL;
+    pthread_mutex_lock(&worker->host->lock);
+    if (worker->ended && !worker->pulling) {
+        back = worker->returned;
+        worker->returned = worker->returned_last = NULL;
+    }
+    pthread_mutex_unlock(&worker->host->lock);
+    if (!back || muster__slot_put_back(worker->options.slot, worker->options.incarnation, back))
+        return;
+    while (back) { /* the slot is closed */
+        struct muster__request *base = back;
+        back = base->next;
+        base->next = base->previous = NULL;
+        (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
+        muster__slot_ended(worker->options.slot, worker->options.incarnation, base, muster__now_us());
+    }
 }
 
 /* The child never began it: it waits for the worker's next instance. */
@@ -287,20 +310,10 @@ static void keep_for_next(struct process_request *request)
     }
     base->next = NULL;
     pthread_mutex_lock(&worker->host->lock);
-    bool at_once = worker->gone;
-    if (!at_once) {
-        base->previous = worker->returned_last;
-        *(worker->returned_last ? &worker->returned_last->next : &worker->returned) = base;
-        worker->returned_last = base;
-    }
+    base->previous = worker->returned_last;
+    *(worker->returned_last ? &worker->returned_last->next : &worker->returned) = base;
+    worker->returned_last = base;
     pthread_mutex_unlock(&worker->host->lock);
-    if (at_once) {
-        base->previous = NULL;
-        if (!muster__slot_put_back(worker->options.slot, worker->options.incarnation, base)) {
-            (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
-            let_go(request, base);
-        }
-    }
     finish(request);
 }
 
@@ -322,6 +335,7 @@ static struct muster_stream *open_answer(struct process_request *request)
     struct muster_stream *stream = NULL;
     struct muster__body_pump *pump = NULL;
     struct process_host *host = request->worker->host;
+    request->answer_streams = true;
     const struct muster__body_route route = route_of(request, MUSTER__WIRE_FLAG_RESPONSE);
     if (muster__body_pump_in(&route, &stream, &pump) != MUSTER_OK) {
         end_part(request);
@@ -369,11 +383,22 @@ static void settle(struct process_request *request, struct muster__request *base
     muster_error_clean_up(&error);
 }
 
+static bool is_of_its_kind(const struct process_request *request, const struct muster__wire_message *message)
+{
+    bool is_fetch = request->kind == MUSTER__REQUEST_FETCH;
+    return message->result.is_response ? is_fetch : !is_fetch || message->status != MUSTER_OK;
+}
+
 static void on_result(struct process_request *request, const struct muster__wire_message *message)
 {
     struct process_host *host = request->worker->host;
     if (request->answered) {
         muster__process_host_distrust(host, "two results for one request");
+        return;
+    }
+    if (!is_of_its_kind(request, message)) {
+        muster__process_host_distrust(host, message->result.is_response ? "a response to what is no fetch"
+                                                                        : "no response to a fetch");
         return;
     }
     request->answered = true;
@@ -408,17 +433,48 @@ static void on_ended(struct process_request *request)
     struct muster__request *base = request->request;
     bool settled = !base || muster__request_is_settled(base);
     pthread_mutex_unlock(&host->lock);
-    if (base && !settled && request->answered)
-        keep_for_next(request); /* RETRY came before */
+    bool given_back = base && !settled && request->answered; /* RETRY came before */
+    if (given_back && muster__shared_memory_has_started(host->memory, request->word))
+        muster__process_host_distrust(host, "back a request that it had begun");
+    else if (given_back)
+        keep_for_next(request);
     else
         end_request(request);
+}
+
+static void on_body(struct process_request *request, const struct muster__wire_message *message)
+{
+    struct process_host *host = request->worker->host;
+    bool of_answer = message->flags & MUSTER__WIRE_FLAG_RESPONSE;
+    pthread_mutex_lock(&host->lock);
+    struct muster__body_pump *pump = of_answer ? request->answer : request->body;
+    pthread_mutex_unlock(&host->lock);
+    if (!(of_answer ? request->answer_streams : request->streams))
+        muster__process_host_distrust(host, "%s of a body that there is not",
+                                      muster__wire_type_name(message->type));
+    else if (pump && !muster__body_pump_frame(pump, message))
+        muster__process_host_distrust(host, "more of a body than it may");
+}
+
+/* About a request that is not there.  Bodies cross their own end, a thread that was lost in there ends late, and what
+ * comes behind the end of its worker is given back. */
+static void judge_stray(struct process_host *host, const struct muster__wire_message *message)
+{
+    pthread_mutex_lock(&host->lock);
+    bool was = message->actor % 2 == 0 && message->actor <= host->last_actor;
+    pthread_mutex_unlock(&host->lock);
+    if (!was || (message->type == MUSTER__WIRE_RESULT && message->status != MUSTER_RETRY))
+        muster__process_host_distrust(host, "%s of a request that it does not have",
+                                      muster__wire_type_name(message->type));
 }
 
 void muster__process_request_frame(struct process_host *host, struct muster__wire_message *message)
 {
     struct process_request *request = find(host, message->actor);
-    if (!request)
-        return; /* it was ended here; the child did not know */
+    if (!request) {
+        judge_stray(host, message);
+        return;
+    }
     if (request->worker->id != message->worker) {
         muster__process_host_distrust(host, "a request of another worker's");
     } else if (message->type == MUSTER__WIRE_RESULT) {
@@ -426,12 +482,7 @@ void muster__process_request_frame(struct process_host *host, struct muster__wir
     } else if (message->type == MUSTER__WIRE_ENDED) {
         on_ended(request);
     } else {
-        pthread_mutex_lock(&host->lock);
-        struct muster__body_pump *pump =
-            message->flags & MUSTER__WIRE_FLAG_RESPONSE ? request->answer : request->body;
-        pthread_mutex_unlock(&host->lock);
-        if (pump && !muster__body_pump_frame(pump, message))
-            muster__process_host_distrust(host, "more of a body than it may");
+        on_body(request, message);
     }
     release(request);
 }
@@ -497,9 +548,9 @@ static void fail_with_host(struct process_request *request, struct muster__reque
 static void end_first(struct process_worker *worker, struct process_request *request,
                       enum muster_status status, const struct muster_error *error, bool with_host)
 {
-    bool move = with_host && may_move(request);
-    bool began = with_host && muster__shared_memory_has_started(worker->host->memory, request->word);
-    if (move) {
+    bool began = muster__shared_memory_has_started(worker->host->memory, request->word);
+    /* What crossed the end of a worker that leaves alone was not begun, but not given back either. */
+    if ((with_host || !began) && may_move(request)) {
         if (began)
             request->request->moves++;
         atomic_store(&request->request->started, false);
@@ -532,18 +583,9 @@ void muster__process_requests_end(struct process_worker *worker, enum muster_sta
         release(request);
     }
     pthread_mutex_lock(&worker->host->lock);
-    struct muster__request *back = worker->returned;
-    worker->returned = worker->returned_last = NULL;
+    worker->ended = true;
     pthread_mutex_unlock(&worker->host->lock);
-    if (!back || muster__slot_put_back(worker->options.slot, worker->options.incarnation, back))
-        return;
-    while (back) { /* the slot is closed */
-        struct muster__request *base = back;
-        back = base->next;
-        base->next = base->previous = NULL;
-        (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
-        muster__slot_ended(worker->options.slot, worker->options.incarnation, base, muster__now_us());
-    }
+    muster__process_requests_give_back(worker);
 }
 
 void muster__process_requests_abort(struct process_host *host, const char *message)

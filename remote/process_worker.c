@@ -83,7 +83,8 @@ static void put_back(struct process_worker *worker, struct muster__request *list
 static bool pull_all(struct process_worker *worker)
 {
     struct muster__request *list;
-    while ((list = muster__slot_take(worker->options.slot, worker->options.incarnation, BATCH)))
+    while ((list = muster__slot_take(worker->options.slot, worker->options.incarnation, BATCH))) {
+        muster__slot_begun(worker->options.slot, list, muster__now_us());
         while (list) {
             struct muster__request *request = list, *rest = request->next;
             request->next = request->previous = NULL;
@@ -94,7 +95,25 @@ static bool pull_all(struct process_worker *worker)
             }
             list = rest;
         }
+    }
     return true;
+}
+
+/* Noted before it is asked whether there is room, so that who makes room sees it.  True: there is room again. */
+static bool stall(struct process_worker *worker)
+{
+    struct process_host *host = worker->host;
+    pthread_mutex_lock(&host->lock);
+    worker->stalled = ++host->last_stall;
+    bool closed = host->closed;
+    pthread_mutex_unlock(&host->lock);
+    return !closed && muster__process_host_has_room(host);
+}
+
+/* One that has given something back is about to end. */
+static bool may_pull_locked(const struct process_worker *worker)
+{
+    return worker->opened && !worker->gone && !worker->stop_asked && !worker->returned;
 }
 
 /* One thread at a time, so that the order stays; who finds it busy leaves a note. */
@@ -102,24 +121,24 @@ void muster__process_worker_pull(struct process_worker *worker)
 {
     struct process_host *host = worker->host;
     pthread_mutex_lock(&host->lock);
-    bool busy = worker->pulling, may = worker->opened && !worker->gone && !worker->stop_asked;
+    bool busy = worker->pulling, may = may_pull_locked(worker);
     worker->pull_again = busy;
     worker->pulling = true;
     pthread_mutex_unlock(&host->lock);
     if (busy)
         return;
     for (;;) {
-        bool full = may && !pull_all(worker);
+        bool again = may && !pull_all(worker) && stall(worker);
         pthread_mutex_lock(&host->lock);
-        bool again = worker->pull_again && !full;
+        again = again || worker->pull_again;
         worker->pull_again = false;
         worker->pulling = again;
-        worker->stalled = full;
-        may = worker->opened && !worker->gone && !worker->stop_asked;
+        may = may_pull_locked(worker);
         pthread_mutex_unlock(&host->lock);
         if (!again)
-            return;
+            break;
     }
+    muster__process_requests_give_back(worker); /* it may have ended while we held some that came later */
 }
 
 static void consumer_wake(struct muster__slot_consumer *consumer)
@@ -166,9 +185,9 @@ void muster__process_worker_end(struct process_worker *worker, enum muster_statu
     pthread_mutex_unlock(&host->lock);
     if (twice)
         return;
-    atomic_fetch_add(&host->turns, turns);
+    atomic_fetch_add(&host->turns, turns > worker->stats.turns ? turns - worker->stats.turns : 0);
     muster__process_requests_end(worker, status == MUSTER_OK ? MUSTER_TERMINATED : status, error, with_host);
-    while (holds--)
+    if (holds)
         muster__slot_unhold(worker->options.slot, worker->options.incarnation);
     drop_jobs(worker);
     worker->options.listener->gone(worker->options.user_data, &report);
@@ -227,18 +246,19 @@ static void on_hold(struct process_worker *worker, const struct muster__wire_mes
     bool take = message->type == MUSTER__WIRE_HOLD;
     pthread_mutex_lock(&worker->host->lock);
     bool ok = take ? count <= HOLDS_MOST - worker->holds : count <= worker->holds;
+    bool held = worker->holds > 0;
     worker->holds += !ok ? 0 : take ? count : 0 - count;
+    bool holds = worker->holds > 0;
     pthread_mutex_unlock(&worker->host->lock);
     if (!ok) {
         muster__process_host_distrust(worker->host, "a count of keepalive tokens that cannot be");
         return;
     }
-    while (count--)
-        if (take)
-            muster__slot_hold(worker->options.slot, worker->options.incarnation, now_us,
-                              message->hold.until_us);
-        else
-            muster__slot_unhold(worker->options.slot, worker->options.incarnation);
+    /* All of them are one hold of the slot: a frame costs the same whatever it counts. */
+    if (take)
+        muster__slot_hold(worker->options.slot, worker->options.incarnation, now_us, message->hold.until_us);
+    if (held && (take || !holds))
+        muster__slot_unhold(worker->options.slot, worker->options.incarnation);
 }
 
 static void on_stats(struct process_worker *worker, const struct muster__wire_message *message)
@@ -249,6 +269,8 @@ static void on_stats(struct process_worker *worker, const struct muster__wire_me
         if (strcmp(phases[i], message->stats.phase) == 0)
             phase = phases[i];
     pthread_mutex_lock(&worker->host->lock);
+    uint64_t more = message->stats.turns > worker->stats.turns ? message->stats.turns - worker->stats.turns : 0;
+    atomic_fetch_add(&worker->host->turns, more);
     worker->stats = (struct muster__worker_stats){.phase = phase,
                                                   .tokens = message->stats.tokens,
                                                   .timers = message->stats.timers,

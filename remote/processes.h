@@ -25,7 +25,7 @@ struct muster__processes_options {
     uint64_t heartbeat_us;     /* a host with work is asked so often; 0: 1 s */
     uint64_t silent_us;        /* and killed when it did not answer for so long; 0: 5 s */
     uint64_t empty_us;         /* a host without workers ends after so long; 0: 10 s */
-    /* A host that has had so much is replaced: its workers move.  0: never. */
+    /* A host that has had so much (turns of workers, time, bytes resident) is replaced: its workers move.  0: never. */
     uint64_t recycle_turns, recycle_age_us, recycle_memory;
     /* Thread: any. */
     void (*log)(enum muster_log_level level, const char *subject, const char *text, void *user_data);

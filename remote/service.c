@@ -182,6 +182,37 @@ void muster__service_drain(struct muster__service *service, uint32_t id)
     host->class->drain(host);
 }
 
+static enum muster_status make_host(struct muster__service *service,
+                                    const struct muster_placement_request *request,
+                                    enum muster_placement_kind kind, uint32_t *ret_host);
+
+static bool succeed(struct muster__service *service, struct muster__host *host)
+{
+    const struct muster_placement_request request = {.size = sizeof request,
+                                                     .isolation = host->view.isolation,
+                                                     .trust = host->view.trust};
+    return make_host(service, &request, host->view.kind, &host->successor) == MUSTER_OK;
+}
+
+uint32_t muster__service_recycle(struct muster__service *service, uint64_t now_us)
+{
+    refresh_hosts(service, now_us);
+    for (size_t i = 0; i < service->host_count; i++) {
+        struct muster__host *host = service->hosts[i];
+        if (!host->class->is_worn || host->view.state != MUSTER_PLACEMENT_READY ||
+            !host->class->is_worn(host, now_us))
+            continue;
+        if (!find_host(service, host->successor) && !succeed(service, host))
+            continue; /* no room for one: it stays */
+        struct muster__host *successor = find_host(service, host->successor);
+        if (successor->class->is_ready && !successor->class->is_ready(successor))
+            continue;
+        muster__service_drain(service, host->view.id);
+        return host->view.id;
+    }
+    return 0;
+}
+
 void muster__service_crashed(struct muster__service *service, uint32_t id, uint64_t now_us)
 {
     struct muster__host *host = find_host(service, id);

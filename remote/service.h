@@ -61,6 +61,9 @@ void muster__service_gone(struct muster__service *service, struct muster__remote
 
 /* The host takes nothing more and is not placed on any more.  Unknown ids are fine. */
 void muster__service_drain(struct muster__service *service, uint32_t host);
+/* Hosts that are worn are replaced: one like it is made first, and when that is ready the old one is drained.  The id of a host
+ * that was drained just now, whose workers are to move; 0: none, look again later. */
+uint32_t muster__service_recycle(struct muster__service *service, uint64_t now_us);
 /* The host itself crashed, not a worker on it: it is in quarantine for 10 s, doubled for each crash that
  * follows within 10 minutes of the one before, up to 5 minutes. */
 void muster__service_crashed(struct muster__service *service, uint32_t host, uint64_t now_us);

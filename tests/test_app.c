@@ -101,18 +101,22 @@ START_TEST(every_key_arrives_where_it_belongs)
         load("{\"scopes\": [\n"
              " {\"scope\": \"/\", \"script\": \"site.js\", \"type\": \"module\", \"lazy\": true},\n"
              " {\"scope\": \"/api/v1/\", \"script\": \"api/worker.lua\", \"engine\": \"lua\", \"trust\": \"full\",\n"
+             "  \"isolation\": \"process-per-site\", \"tenant\": \"us\", \"idempotent\": true,"
              "  \"limits\": {\"turn\": \"10s\", \"memory\": \"64m\", \"queue\": 9, \"idle\": \"300ms\"}}],\n"
              " \"idle_timeout\": \"1m\", \"grace_timeout\": \"2s\", \"event_timeout\": \"3s\", \"body_limit\": 512,\n"
              " \"placement\": \"affinity\"}"),
         MUSTER_OK);
     ck_assert_uint_eq(app.count, 2);
-    ck_assert(app.scopes[0].module && app.scopes[0].lazy && !app.scopes[0].trusted);
+    ck_assert(app.scopes[0].module && app.scopes[0].lazy && app.scopes[0].trust == MUSTER_TRUST_SCRIPT);
     ck_assert_int_eq(app.scopes[0].line, 2);
     const struct muster__app_scope *api = &app.scopes[1];
     ck_assert_str_eq(api->scope, "/api/v1/");
     ck_assert_str_eq(api->script, in_folder("api/worker.lua"));
     ck_assert_str_eq(api->engine, "lua");
-    ck_assert(api->trusted && !api->lazy && !api->module);
+    ck_assert(api->trust == MUSTER_TRUST_FULL && !api->lazy && !api->module);
+    ck_assert(api->hosting == MUSTER_HOSTING_PROCESS_PER_SITE && api->idempotent);
+    ck_assert_str_eq(api->tenant, "us");
+    ck_assert(app.scopes[0].hosting == MUSTER_HOSTING_DEFAULT && !app.scopes[0].tenant);
     ck_assert_uint_eq(api->turn_limit_ms, 10000);
     ck_assert_uint_eq(api->idle_ms, 300);
     ck_assert_uint_eq(api->memory_limit, 64 << 20);
@@ -188,7 +192,7 @@ static const struct mistake {
     {ONE(",\n\"limits\": {\"memory\": -1}"), "5: \"memory\" wants a size"},
     {ONE(",\n\"lazy\": \"yes\""), "5: \"lazy\" wants true or false, not \"yes\""},
     {ONE(",\n\"type\": \"modul\""), "5: \"type\" wants \"classic\" or \"module\", not \"modul\""},
-    {ONE(",\n\"trust\": null"), "5: \"trust\" wants \"script\" or \"full\", not null"},
+    {ONE(",\n\"trust\": null"), "5: \"trust\" wants \"script\", \"full\" or \"none\", not null"},
     {ONE(",\n\"engine\": \"jvascript\""), "5: unknown engine \"jvascript\"; did you mean \"javascript\"?"},
     {ONE(",\n\"engine\": \"v8\""), "5: unknown engine \"v8\""},
     {"{\"scopes\": [{\"scope\": \"/\",\n\"script\": \"no.js\"}]}", "2: there is no script \"no.js\""},

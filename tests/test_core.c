@@ -588,6 +588,18 @@ START_TEST(a_wedged_worker_is_given_up_and_refused_until_it_is_gone)
 }
 END_TEST
 
+START_TEST(a_worker_whose_host_is_emptied_ends_and_what_waits_starts_it_elsewhere)
+{
+    bring_up();
+    SAY("MOVE instance=1", "VACATE version=1 instance=1 host=7 reason=MOVED; "
+                           "STOP version=1 instance=1 host=7 reason=MOVED");
+    SAY("MOVE instance=1", "");
+    SAY("WANT version=1", "PLACE version=1 instance=2");
+    SAY("MOVE instance=2", ""); /* it does not run yet */
+    SAY("PLACED instance=2 host=8", "START version=1 instance=2 host=8 may_open=1");
+}
+END_TEST
+
 START_TEST(close_by_the_script_ends_it_and_the_next_request_revives_it)
 {
     bring_up();
@@ -1142,6 +1154,7 @@ static void add_instances(Suite *suite)
     tcase_add_test(tc, a_death_while_installing_is_a_failed_install);
     tcase_add_test(tc, a_wedged_worker_is_given_up_and_refused_until_it_is_gone);
     tcase_add_test(tc, close_by_the_script_ends_it_and_the_next_request_revives_it);
+    tcase_add_test(tc, a_worker_whose_host_is_emptied_ends_and_what_waits_starts_it_elsewhere);
     tcase_add_test(tc, a_host_that_refuses_is_asked_for_again_within_a_bound);
     tcase_add_test(tc, a_placement_that_never_answers_fails_what_waits);
     tcase_add_test(tc, a_start_that_never_ends_is_interrupted);

@@ -522,6 +522,10 @@ static void answer(struct model_instance *instance, enum muster__core_event_kind
     if (percent(1)) {
         schedule(below(4000), (struct item){ .kind = ITEM_WEDGE, .instance = instance->id });
     }
+    if (percent(1)) {
+        feed_later(below(4000),
+                   (struct muster__core_event){ .kind = MUSTER__CORE_MOVE, .instance = instance->id });
+    }
 }
 
 /* ---- actions ---- */

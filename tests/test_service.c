@@ -23,7 +23,7 @@ struct fake_worker {
 struct fake_host {
     struct muster__host base;
     int taken, live_workers;
-    bool draining;
+    bool draining, worn, unready, dead;
     enum muster_status start_status;
     bool *destroyed;
 };
@@ -99,7 +99,28 @@ static void fake_destroy(struct muster__host *host)
     free(fake(host));
 }
 
+static bool fake_is_worn(struct muster__host *host, uint64_t now_us)
+{
+    (void)now_us;
+    return fake(host)->worn;
+}
+
+static bool fake_is_ready(struct muster__host *host)
+{
+    return !fake(host)->unready;
+}
+
+static void fake_refresh(struct muster__host *host, uint64_t now_us)
+{
+    (void)now_us;
+    if (fake(host)->dead)
+        host->view.state = MUSTER_PLACEMENT_DEAD;
+}
+
 static const struct muster__host_class fake_host_class = {.kind = "fake",
+                                                          .is_worn = fake_is_worn,
+                                                          .is_ready = fake_is_ready,
+                                                          .refresh = fake_refresh,
                                                           .try_take = fake_try_take,
                                                           .start = fake_start,
                                                           .give_back = fake_give_back,
@@ -700,6 +721,114 @@ START_TEST(giving_back_what_was_not_taken_is_a_bug)
 }
 END_TEST
 
+/* ---- hosts that are made while it runs ---- */
+
+static struct fake_host *made[8];
+static int made_count;
+static enum muster_status make_status;
+
+static enum muster_status make_fake(enum muster_placement_kind kind,
+                                    const struct muster_placement_request *asked,
+                                    struct muster__host **ret_host, void *user_data)
+{
+    (void)user_data;
+    ck_assert_int_eq(kind, MUSTER_PLACEMENT_PROCESS);
+    if (make_status != MUSTER_OK)
+        return make_status;
+    struct fake_host *host = calloc(1, sizeof *host);
+    host->base.class = &fake_host_class;
+    host->base.view = (struct muster_placement_host){.kind = kind,
+                                                     .state = MUSTER_PLACEMENT_READY,
+                                                     .isolation = asked->isolation,
+                                                     .trust = asked->trust};
+    made[made_count++] = host;
+    *ret_host = &host->base;
+    return MUSTER_OK;
+}
+
+static void make_growing_service(unsigned shared)
+{
+    const struct muster__service_options options = {.new_host = make_fake, .shared_processes = shared};
+    made_count = 0;
+    make_status = MUSTER_OK;
+    ck_assert_int_eq(muster__service_new(&options, &service, NULL), MUSTER_OK);
+}
+
+static uint32_t place_in_process(const char *isolation)
+{
+    const struct muster_placement_request asked = {
+        .size = sizeof asked,
+        .isolation = isolation,
+        .kinds = MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS),
+        .new_kinds = MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)};
+    uint32_t host = 0;
+    enum muster_status status = muster__service_place(service, &asked, 1, &host);
+    ck_assert_int_eq(status, host ? MUSTER_OK : make_status ? make_status : MUSTER_REFUSED);
+    return host;
+}
+
+START_TEST(a_host_is_made_when_none_will_do_and_shared_when_there_are_enough)
+{
+    make_growing_service(2);
+    struct fake_worker *first = start(place_in_process(NULL));
+    ck_assert_int_eq(made_count, 1);
+    struct fake_worker *second = start(place_in_process(NULL)); /* few hosts, and none is empty */
+    ck_assert_int_eq(made_count, 2);
+    ck_assert_uint_ne(first->base.host->view.id, second->base.host->view.id);
+    ck_assert_uint_le(place_in_process(NULL), 2);
+    ck_assert_int_eq(made_count, 2);
+    ck_assert_uint_eq(place_in_process("site:a"), 3);
+    ck_assert_uint_eq(place_in_process("site:a"), 3);
+    make_status = MUSTER_REFUSED;
+    ck_assert_uint_eq(place_in_process("site:b"), 0);
+    gone(first, MUSTER_OK, 2);
+    gone(second, MUSTER_OK, 2);
+    muster__service_destroy(service);
+}
+END_TEST
+
+START_TEST(a_host_that_died_is_taken_out_and_its_id_is_not_used_again)
+{
+    make_growing_service(1);
+    bool destroyed = false;
+    struct fake_worker *worker = start(place_in_process(NULL));
+    made[0]->destroyed = &destroyed;
+    made[0]->dead = true;
+    ck_assert_uint_eq(place_in_process(NULL), 2);
+    ck_assert(!destroyed); /* it still has a worker, whose end was not heard */
+    gone(worker, MUSTER_CRASHED, 2);
+    ck_assert_uint_eq(place_in_process(NULL), 2);
+    ck_assert(destroyed);
+    muster__service_destroy(service);
+}
+END_TEST
+
+START_TEST(a_worn_host_is_drained_when_its_successor_is_ready)
+{
+    make_growing_service(1);
+    struct fake_worker *worker = start(place_in_process("site:a"));
+    ck_assert_uint_eq(muster__service_recycle(service, 1), 0);
+    made[0]->worn = true;
+    make_status = MUSTER_NO_MEMORY;
+    ck_assert_uint_eq(muster__service_recycle(service, 2), 0); /* no successor: it stays */
+    make_status = MUSTER_OK;
+    ck_assert_uint_eq(place_in_process("site:a"), 1);
+    ck_assert_uint_eq(muster__service_recycle(service, 3), 1);
+    ck_assert_int_eq(made_count, 2);
+    ck_assert_str_eq(made[1]->base.view.isolation, "site:a");
+    ck_assert(made[0]->draining);
+    ck_assert_uint_eq(place_in_process("site:a"), 2);
+    ck_assert_uint_eq(muster__service_recycle(service, 4), 0); /* once */
+    gone(worker, MUSTER_OK, 5);
+    made[1]->worn = true;
+    worker = start(2);
+    make_status = MUSTER_OK;
+    ck_assert_uint_eq(muster__service_recycle(service, 6), 2);
+    gone(worker, MUSTER_OK, 7);
+    muster__service_destroy(service);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("service");
@@ -716,6 +845,9 @@ static Suite *suite(void)
     tcase_add_test(tc, an_abandoned_worker_does_not_hold_up_the_end);
     tcase_add_test_raise_signal(tc, destroying_a_service_with_a_live_worker_is_a_bug, SIGABRT);
     tcase_add_test(tc, the_same_seed_places_the_same);
+    tcase_add_test(tc, a_host_is_made_when_none_will_do_and_shared_when_there_are_enough);
+    tcase_add_test(tc, a_host_that_died_is_taken_out_and_its_id_is_not_used_again);
+    tcase_add_test(tc, a_worn_host_is_drained_when_its_successor_is_ready);
     suite_add_tcase(s, tc);
 
     tc = tcase_create("host of threads");

@@ -456,8 +456,7 @@ START_TEST(a_worker_that_does_not_yield_is_told_and_given_up_and_everything_is_s
     do {
         muster__pool_stats(pool, &stats);
         sched_yield();
-    } while (stats.wedged == 0);
-    ck_assert_uint_eq(stats.threads, 2);
+    } while (stats.wedged == 0 || stats.threads != 2); /* lost, then replaced */
 
     fake_let_go(); /* it comes back, and ends as if nothing had been */
     wait_gone(worker);
