@@ -16,6 +16,9 @@
     }
 #define IN(input) [MUSTER__INPUT_##input]
 
+/* A script that was never seen to start is given up after so many processes; with a count of crashes, sooner. */
+#define LOSSES_MOST 8
+
 /* What a live instance ignores: it comes twice, or crossed something on its way. */
 #define LATE_ANSWERS_ABOUT_THE_START                                                               \
     IN(PLACED) = STAY, IN(REFUSED) = STAY, IN(HOST_REFUSED) = STAY, IN(HOSTS_EXHAUSTED) = STAY,    \
@@ -328,6 +331,7 @@ static void act_wait(struct muster__core *core, struct muster__core_instance *in
 static void act_note_install(struct muster__core *core, struct muster__core_instance *instance,
                              const struct cause *cause)
 {
+    instance->version->losses = 0;
     muster__core_version_installed(core, instance->version);
     act_wait(core, instance, cause);
 }
@@ -361,6 +365,7 @@ static void act_sample(struct muster__core *core, struct muster__core_instance *
 static void act_note_open(struct muster__core *core, struct muster__core_instance *instance,
                           const struct cause *cause)
 {
+    instance->version->losses = 0;
 #if MUSTER_PLANT_FAULT == 7
     tell(core, instance, MUSTER__DO_OPEN);
 #endif
@@ -373,6 +378,7 @@ static void act_note_open(struct muster__core *core, struct muster__core_instanc
 static void act_open(struct muster__core *core, struct muster__core_instance *instance,
                      const struct cause *cause)
 {
+    instance->version->losses = 0;
     tell(core, instance, MUSTER__DO_OPEN);
     act_note_open(core, instance, cause);
 }
@@ -514,9 +520,33 @@ static void act_abandon_wedged(struct muster__core *core, struct muster__core_in
     muster__core_version_fail(core, instance->version, MUSTER_WEDGED);
 }
 
+/* What waits has not begun: it waits for the next one.  VACATE asks for that where requests wait; a job's and an
+ * activation's is asked for here. */
+static void lose(struct muster__core *core, struct muster__core_instance *instance, const struct cause *cause)
+{
+    struct muster__core_version *version = instance->version;
+    bool due = version->state != MUSTER__VERSION_ACTIVATED || version->activation_due;
+    version->losses++;
+    vacate(core, instance, MUSTER__STOP_DIED);
+    forget(core, instance, cause);
+    if (due && version->current == NULL)
+        muster__core_version_want(core, version);
+}
+
+static bool is_lost_with_its_host(const struct muster__core *core, const struct muster__core_version *version,
+                                  enum muster_status status)
+{
+    return (status == MUSTER_CRASHED || status == MUSTER_RETRY) && version->losses < LOSSES_MOST &&
+           !core->closing && !version->closing;
+}
+
 static void act_die_early(struct muster__core *core, struct muster__core_instance *instance,
                           const struct cause *cause)
 {
+    if (is_lost_with_its_host(core, instance->version, cause->status)) {
+        lose(core, instance, cause);
+        return;
+    }
     muster__core_version_fail(core, instance->version,
                               cause->status != MUSTER_OK ? cause->status : MUSTER_TERMINATED);
     vacate(core, instance, MUSTER__STOP_DIED);

@@ -153,6 +153,7 @@ struct muster__core_version {
     struct muster__core_instance *current;
     struct muster__core_instance *instances; /* newest first, the current one too */
     size_t count, abandoned;
+    unsigned losses; /* starts in a row that were lost with their host */
 };
 
 enum muster__job_kind { MUSTER__JOB_REGISTER, MUSTER__JOB_UNREGISTER, MUSTER__JOB_STOP };

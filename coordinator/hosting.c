@@ -103,9 +103,12 @@ enum muster_status muster__hosting_init(struct muster *muster, struct muster_err
         if (*word)
             status = take_word(muster, word, error);
     free(copy);
-    if (status == MUSTER_OK && muster->options.hosting > MUSTER_HOSTING_THREAD)
-        status = open_processes(muster, error);
     return status;
+}
+
+enum muster_status muster__hosting_start(struct muster *muster, struct muster_error *error)
+{
+    return muster->options.hosting > MUSTER_HOSTING_THREAD ? open_processes(muster, error) : MUSTER_OK;
 }
 
 void muster__hosting_clean_up(struct muster *muster)

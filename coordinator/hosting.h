@@ -8,6 +8,8 @@
 /* Thread: any; when the instance is made.  Reads options->placement, words with commas between: one of "thread", "process",
  * "process-per-site", "process-per-worker", and the name of a policy, each at most once.  INVALID_ARGUMENT fills `error`. */
 MUSTER_MUST_CHECK enum muster_status muster__hosting_init(struct muster *muster, struct muster_error *error);
+/* Thread: any; when there is a pool.  Starts what processes need, if workers live there by default. */
+MUSTER_MUST_CHECK enum muster_status muster__hosting_start(struct muster *muster, struct muster_error *error);
 void muster__hosting_clean_up(struct muster *muster); /* the pool is gone, and every host destroyed */
 
 /* Thread: any.  Fills what a version says of hosts; starts what processes need, should it want them.  UNSUPPORTED,

@@ -207,10 +207,13 @@ static enum muster_status start_spare(struct muster *muster)
     return MUSTER_OK;
 }
 
+/* A child answers sooner than a thread that sleeps would hear of it. */
+#define SPIN_US 50
+
 static enum muster_status start_parts(struct muster *muster, struct muster_error *error)
 {
     const struct muster_options *options = &muster->options;
-    const struct muster__pool_options pool = {.threads = options->threads};
+    struct muster__pool_options pool = {.threads = options->threads};
     const struct muster__scope_map_options scopes = {.retain = version_retain_value,
                                                      .release = version_release_value};
     const struct muster__core_options core = {
@@ -224,9 +227,13 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
     };
     enum muster_status status = muster__handles_init(muster);
     if (status == MUSTER_OK)
+        status = muster__hosting_init(muster, error);
+    if (options->hosting > MUSTER_HOSTING_THREAD)
+        pool.spin_us = SPIN_US;
+    if (status == MUSTER_OK)
         status = muster__pool_new(&pool, &muster->pool);
     if (status == MUSTER_OK)
-        status = muster__hosting_init(muster, error);
+        status = muster__hosting_start(muster, error);
     if (status == MUSTER_OK)
         status = start_spare(muster);
     if (status == MUSTER_OK)

@@ -2,8 +2,11 @@
  *
  * A pump is an actor: whatever happens to it (a frame, a stream that became ready, the end) is noted under its
  * lock, and its turn does the reading, writing and sending, so that no callback of a stream calls back into it
- * and none of the two locks is taken under the other. */
+ * and none of the two locks is taken under the other.  A third lock is held during a turn, so that a body can be taken
+ * back from outside: then the stream has to be whole before that call returns. */
 #include "remote/body_pump.h"
+
+#include "runtime/stream_internal.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -19,8 +22,11 @@ struct muster__body_pump {
     struct muster_stream *stream;
     bool outgoing;
 
-    struct { /* Thread: the one in the turn. */
-        bool over;
+    pthread_mutex_t turn_lock;
+    struct { /* Under turn_lock. */
+        bool over, torn; /* torn: the stream was aborted, or what was kept is not all */
+        char *kept;      /* outgoing: sent, and may have to be taken back */
+        size_t kept_length, kept_capacity;
         uint32_t owed; /* incoming: the stream took so much since the last credit */
         char *chunk;   /* outgoing: between the stream and the link */
     } own;
@@ -48,6 +54,8 @@ void muster__body_pump_release(struct muster__body_pump *pump)
         return;
     muster_stream_release(pump->stream);
     pthread_mutex_destroy(&pump->shared.lock);
+    pthread_mutex_destroy(&pump->turn_lock);
+    free(pump->own.kept);
     free(pump->shared.waiting);
     free(pump->shared.message);
     free(pump->own.chunk);
@@ -106,6 +114,7 @@ static bool look_stopped(struct muster__body_pump *pump)
     pthread_mutex_unlock(&pump->shared.lock);
     if (!stop && !peer)
         return false;
+    pump->own.torn = true;
     muster_stream_abort(pump->stream, status, message);
     if (!peer)
         send_abort(pump, status, message);
@@ -134,6 +143,31 @@ static void send_bytes(struct muster__body_pump *pump, size_t length)
     send_message(pump, &body);
 }
 
+/* Until the peer begins to use them. */
+static void keep_bytes(struct muster__body_pump *pump, const char *bytes, size_t length)
+{
+    size_t needed = pump->own.kept_length + length;
+    if (!pump->route.begun || pump->own.torn)
+        return;
+    if (needed > pump->own.kept_capacity) {
+        size_t capacity = needed * 2;
+        char *kept = realloc(pump->own.kept, capacity);
+        if (kept) {
+            pump->own.kept = kept;
+            pump->own.kept_capacity = capacity;
+        }
+    }
+    pump->own.torn = needed > pump->own.kept_capacity || pump->route.begun(pump->route.user_data);
+    if (!pump->own.torn)
+        memcpy(pump->own.kept + pump->own.kept_length, bytes, length);
+    pump->own.kept_length = pump->own.torn ? 0 : needed;
+    if (pump->own.torn) {
+        free(pump->own.kept);
+        pump->own.kept = NULL;
+        pump->own.kept_capacity = 0;
+    }
+}
+
 /* True: again, behind the others. */
 static bool turn_out(struct muster__body_pump *pump)
 {
@@ -146,6 +180,7 @@ static bool turn_out(struct muster__body_pump *pump)
     if (status == MUSTER_PENDING)
         return false;
     if (status == MUSTER_OK && length) {
+        keep_bytes(pump, pump->own.chunk, length);
         send_bytes(pump, length);
         return true;
     }
@@ -219,9 +254,10 @@ static bool turn_in(struct muster__body_pump *pump)
 static bool turn(struct muster__actor *actor)
 {
     struct muster__body_pump *pump = MUSTER_CONTAINER_OF(actor, struct muster__body_pump, actor);
-    if (pump->own.over || look_stopped(pump))
-        return false;
-    return pump->outgoing ? turn_out(pump) : turn_in(pump);
+    pthread_mutex_lock(&pump->turn_lock);
+    bool again = !pump->own.over && !look_stopped(pump) && (pump->outgoing ? turn_out(pump) : turn_in(pump));
+    pthread_mutex_unlock(&pump->turn_lock);
+    return again;
 }
 
 static void actor_acquire(struct muster__actor *actor)
@@ -254,6 +290,7 @@ static struct muster__body_pump *new_pump(const struct muster__body_route *route
     pump->outgoing = outgoing;
     pump->shared.credit = MUSTER__BODY_WINDOW;
     pthread_mutex_init(&pump->shared.lock, NULL);
+    pthread_mutex_init(&pump->turn_lock, NULL);
     return pump;
 }
 
@@ -266,9 +303,31 @@ enum muster_status muster__body_pump_out(const struct muster__body_route *route,
         return MUSTER_NO_MEMORY;
     pump->stream = muster_stream_acquire(stream);
     *ret_pump = pump;
-    muster_stream_on_readable(stream, stream_woke, pump);
-    wake(pump);
     return MUSTER_OK;
+}
+
+void muster__body_pump_start(struct muster__body_pump *pump)
+{
+    pthread_mutex_lock(&pump->turn_lock);
+    if (!pump->own.over)
+        muster_stream_on_readable(pump->stream, stream_woke, pump);
+    pthread_mutex_unlock(&pump->turn_lock);
+    wake(pump);
+}
+
+bool muster__body_pump_take_back(struct muster__body_pump *pump)
+{
+    MUSTER_CHECK(pump->outgoing && pump->route.begun);
+    acquire(pump);
+    pthread_mutex_lock(&pump->turn_lock);
+    if (!pump->own.over)
+        finish(pump);
+    bool whole = !pump->own.torn && muster__stream_unread(pump->stream, pump->own.kept, pump->own.kept_length);
+    pump->own.kept_length = 0;
+    pump->own.torn = true; /* a second time there is nothing to take */
+    pthread_mutex_unlock(&pump->turn_lock);
+    muster__body_pump_release(pump);
+    return whole;
 }
 
 enum muster_status muster__body_pump_in(const struct muster__body_route *route,

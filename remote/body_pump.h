@@ -21,15 +21,23 @@ struct muster__body_route {
     uint32_t worker;
     uint64_t actor;
     uint8_t flags; /* MUSTER__WIRE_FLAG_RESPONSE: it is the answer's body */
+    /* Thread: any.  Outgoing: the peer has begun to use the body; from then on it cannot be taken back.  NULL: it
+     * never can, and nothing is kept. */
+    bool (*begun)(void *user_data);
     /* Thread: any.  Once: nothing more of this body is sent or will be heard of, the link is not used any more. */
     void (*done)(void *user_data);
     void *user_data;
 };
 
-/* Thread: any.  Acquires the stream, whose reader it is from now on.  One reference, the caller's. */
+/* Thread: any.  Acquires the stream, whose reader it is from its start on.  One reference, the caller's. */
 MUSTER_MUST_CHECK enum muster_status muster__body_pump_out(const struct muster__body_route *route,
                                                            struct muster_stream *stream,
                                                            struct muster__body_pump **ret_pump);
+/* Thread: any, once, for an outgoing one; nothing, if it was taken back or stopped meanwhile. */
+void muster__body_pump_start(struct muster__body_pump *pump);
+/* Thread: any, not while a lock of the link or of the user of `done` is held.  Outgoing: what was sent is in the stream
+ * again, and the stream is nobody's.  False: it is not whole any more. */
+MUSTER_MUST_CHECK bool muster__body_pump_take_back(struct muster__body_pump *pump);
 /* Thread: any.  Makes the stream; *ret_stream is the reader's end, the caller's. */
 MUSTER_MUST_CHECK enum muster_status muster__body_pump_in(const struct muster__body_route *route,
                                                           struct muster_stream **ret_stream,

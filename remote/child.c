@@ -23,6 +23,8 @@
 
 /* Pieces of work of this side that may be open at a time; the parent counts as well. */
 #define OPENINGS_MOST 4096
+/* The parent's next request often comes right after an answer. */
+#define SPIN_US 50
 
 _Noreturn void muster__child_distrust(const char *what)
 {
@@ -327,6 +329,7 @@ static void start_threads(struct child *child)
     const struct muster__pool_options options = {
         .threads = child->threads,
         .name = "host",
+        .spin_us = SPIN_US,
         .thread_begins = muster__last_words_thread_begin,
         .thread_ends = muster__last_words_thread_end,
     };

@@ -94,6 +94,7 @@ static void send_answer_body(struct child_request *request, struct muster_stream
     pthread_mutex_lock(&request->worker->child->lock);
     request->answer = pump;
     pthread_mutex_unlock(&request->worker->child->lock);
+    muster__body_pump_start(pump);
 }
 
 static void put_response(struct muster__wire_message *message, const struct muster_http_response *response)
@@ -270,7 +271,8 @@ static enum muster_status open_body(struct child_request *request)
 /* The answer to what never got into a worker. */
 static void refuse(struct child *child, const struct muster__wire_message *message, enum muster_status status)
 {
-    if (message->request.body == MUSTER__WIRE_BODY_STREAM) {
+    /* One that goes to another worker takes its body along. */
+    if (message->request.body == MUSTER__WIRE_BODY_STREAM && status != MUSTER_RETRY) {
         struct muster__wire_message abort = {.type = MUSTER__WIRE_BODY_ABORT,
                                              .worker = message->worker,
                                              .actor = message->actor,

@@ -6,10 +6,8 @@
  * names is always there. */
 #include "remote/launcher.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +22,7 @@
 #include "remote/launcher_internal.h"
 #include "remote/spawn.h"
 #include "runtime/check.h"
+#include "runtime/own_folder.h"
 
 #ifndef SYS_pidfd_send_signal
 #define SYS_pidfd_send_signal 424
@@ -96,23 +95,6 @@ struct muster__launcher {
 
 /* ---- where muster-host is ---- */
 
-/* The folder of the program or library that holds this code.  The caller frees; NULL: not known. */
-static char *own_folder(void)
-{
-    Dl_info info;
-    struct link_map *map = NULL;
-    char *path = NULL;
-    if (dladdr1((void *)(uintptr_t)&muster__launcher_new, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 &&
-        map != NULL && map->l_name != NULL && strchr(map->l_name, '/') != NULL)
-        path = realpath(map->l_name, NULL);
-    else /* the program itself: its l_name is empty, and what it was called by may be relative */
-        path = realpath("/proc/self/exe", NULL);
-    char *slash = path == NULL ? NULL : strrchr(path, '/');
-    if (slash != NULL)
-        slash[slash == path] = '\0';
-    return path;
-}
-
 /* NULL: no such program there; *tried grows by it. */
 static char *try_program(char **tried, const char *folder, const char *below)
 {
@@ -131,7 +113,7 @@ static char *try_program(char **tried, const char *folder, const char *below)
 
 static char *search_program(char **tried)
 {
-    char *own = own_folder();
+    char *own = muster__own_folder();
     char *program = try_program(tried, own, "/" HOST_FILE);
     if (program == NULL)
         program = try_program(tried, own, "/muster/" HOST_FILE);

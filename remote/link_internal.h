@@ -99,6 +99,7 @@ struct muster__link {
         uint32_t interest;
         struct muster__wire_buffer small; /* frames that wait, in order */
         unsigned small_frames;
+        size_t small_last; /* where the last of them begins */
         unsigned small_tickets;
         unsigned tickets; /* of all frames that no batch has taken */
         uint32_t last_ticket;

@@ -574,10 +574,28 @@ struct outgoing {
     void *owner;
 };
 
+/* Both endings of most requests come in one turn: ENDED becomes a flag of the RESULT that is still the last frame. */
+static bool fold_ended_locked(struct muster__link *link, const struct muster__wire_message *message)
+{
+    struct muster__wire_buffer *small = &link->out.small;
+    size_t last = link->out.small_last;
+    uint64_t actor;
+    if (message->type != MUSTER__WIRE_ENDED || link->out.small_frames == 0 ||
+        (unsigned char)small->data[last + 4] != MUSTER__WIRE_RESULT)
+        return false;
+    memcpy(&actor, small->data + last + 16, sizeof actor); /* see the header in wire.h */
+    if (le64toh(actor) != message->actor)
+        return false;
+    small->data[last + 5] |= MUSTER__WIRE_FLAG_ENDED;
+    return true;
+}
+
 static enum muster_status queue_small_locked(struct muster__link *link, const struct outgoing *outgoing)
 {
     struct muster__wire_buffer *small = &link->out.small;
     size_t before = small->length;
+    if (fold_ended_locked(link, &outgoing->message))
+        return MUSTER_OK;
     enum muster_status status =
         muster__wire_encode(small, link->options.side, &outgoing->message, NULL);
     if (status == MUSTER_OK) {
@@ -588,6 +606,7 @@ static enum muster_status queue_small_locked(struct muster__link *link, const st
     if (status != MUSTER_OK)
         return status;
     link->out.small_frames++;
+    link->out.small_last = before;
     link->out.small_tickets += outgoing->message.ticket != 0;
     link->out.waiting += small->length - before;
     return MUSTER_OK;

@@ -180,6 +180,19 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
     }
 }
 
+/* The keeper comes at that time, unless it is dead: then nothing would cancel the timer any more. */
+static enum muster_status look_again(struct process_host *host, uint64_t at_us)
+{
+    struct muster__pool *pool = host->processes->options.pool;
+    enum muster_status status = muster__pool_timer_set(pool, &host->timer, at_us);
+    pthread_mutex_lock(&host->lock);
+    bool closed = host->closed;
+    pthread_mutex_unlock(&host->lock);
+    if (closed)
+        (void)muster__pool_timer_cancel(pool, &host->timer);
+    return status;
+}
+
 static void on_link_ended(void *user_data, enum muster_status status, const char *sentence)
 {
     struct process_host *host = user_data;
@@ -189,8 +202,7 @@ static void on_link_ended(void *user_data, enum muster_status status, const char
     atomic_fetch_or(&host->taken, PROCESS_DRAINING);
     if (status != MUSTER_CLOSED)
         muster__process_host_kill(host, host->own.fault);
-    else if (muster__pool_timer_set(host->processes->options.pool, &host->timer,
-                                    muster__now_us() + EXIT_US) != MUSTER_OK)
+    else if (look_again(host, muster__now_us() + EXIT_US) != MUSTER_OK)
         muster__process_host_kill(host, "it closed its connection");
 }
 
@@ -370,15 +382,39 @@ static struct process_worker *any_worker(struct process_host *host)
     return worker;
 }
 
+static bool is_suspect(struct process_host *host, struct process_worker *worker, enum process_blame blame)
+{
+    pthread_mutex_lock(&host->lock);
+    bool suspect = muster__process_worker_is_suspect_locked(worker, blame);
+    pthread_mutex_unlock(&host->lock);
+    return suspect;
+}
+
+/* The narrowest circle in which there is somebody.  A process that was killed from outside names only who ran. */
+static enum process_blame whom_to_blame(struct process_host *host)
+{
+    enum process_blame blame = PROCESS_BLAME_RUNNING;
+    bool found = !host->own.blames;
+    pthread_mutex_lock(&host->lock);
+    for (; !found && blame < PROCESS_BLAME_ALL; blame += !found)
+        for (size_t i = 0; i < host->workers.capacity && !found; i++)
+            for (struct muster__id_node *at = host->workers.buckets[i]; at && !found; at = at->next)
+                found = muster__process_worker_is_suspect_locked(
+                    MUSTER_CONTAINER_OF(at, struct process_worker, node), blame);
+    pthread_mutex_unlock(&host->lock);
+    return blame;
+}
+
 /* Those that were at work when it died may be to blame (CRASHED); the others just lost their home (RETRY). */
 static void end_workers(struct process_host *host, const char *sentence)
 {
     struct muster__last_words words;
     bool spoke = muster__last_words_reader_parse(&host->own.words, &words) &&
                  words.worker != MUSTER__LAST_WORDS_NOBODY;
+    enum process_blame blame = whom_to_blame(host);
     struct process_worker *worker;
     while ((worker = any_worker(host))) {
-        bool suspect = spoke ? words.worker == worker->id : muster__process_worker_is_suspect(worker);
+        bool suspect = spoke ? words.worker == worker->id : is_suspect(host, worker, blame);
         struct muster_error error = {.status = suspect ? MUSTER_CRASHED : MUSTER_RETRY,
                                      .message = (char *)sentence};
         muster__process_worker_end(worker, error.status, &error, worker->stats.turns, true);
@@ -463,6 +499,9 @@ static void on_exited(struct muster__process *process, const struct muster__exit
     (void)process;
     wait_for_birth(host);
     read_the_rest(host);
+    host->own.blames = report->cause == MUSTER__EXIT_MEMORY_LIMIT || muster__exit_is_oom(report) ||
+                       (report->cause == MUSTER__EXIT_BY_ITSELF && report->signal != SIGKILL && report->signal != SIGTERM &&
+                        !host->keep.shut_down);
     describe_death(host, report, sentence, sizeof sentence);
     finish(host, sentence, host->keep.shut_down && report->signal == 0 && report->code == 0);
 }
@@ -551,13 +590,13 @@ static bool keeper_turn(struct muster__actor *actor)
         look_empty(host, now_us);
     } else {
         host->keep.empty_since_us = 0;
-        if (now_us - atomic_load(&host->heard_us) > options->silent_us)
+        if (atomic_load(&host->heard_us) + options->silent_us < now_us) /* heard later than `now_us`, perhaps */
             muster__process_host_kill(host, "it was silent for too long");
         else
             ping(host);
         measure(host);
     }
-    if (muster__pool_timer_set(options->pool, &host->timer, now_us + options->heartbeat_us) != MUSTER_OK)
+    if (look_again(host, now_us + options->heartbeat_us) != MUSTER_OK)
         log_host(host, MUSTER_LOG_WARNING, "out of memory: it is watched no more");
     return false;
 }
@@ -827,7 +866,6 @@ enum muster_status muster__process_host_assign(struct process_host *host,
     atomic_store(&host->heard_us, muster__now_us());
     enum muster_status status = muster__link_send(host->link, &hello, MUSTER__LINK_NOW);
     if (status == MUSTER_OK)
-        status = muster__pool_timer_set(options->pool, &host->timer,
-                                        muster__now_us() + options->heartbeat_us);
+        status = look_again(host, muster__now_us() + options->heartbeat_us);
     return status;
 }

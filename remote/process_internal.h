@@ -70,6 +70,7 @@ struct process_host {
         struct process_pipe words_pipe, errors_pipe;
         struct muster__last_words_reader words;
         struct muster__error_tail errors;
+        bool blames;     /* its death was the doing of somebody in it */
         char fault[256]; /* what it said that it may not; "": nothing */
     } own;
 
@@ -122,7 +123,7 @@ struct process_worker {
     bool ended; /* gone, and all that it had is settled or stands in `returned` */
     bool stop_asked, cancel_asked;
     bool pulling, pull_again;
-    uint64_t stalled; /* found no room, as the so-manieth of its host; 0: no */
+    uint64_t stalled; /* it found no room, and when: by the host's count; 0: it does not wait */
     struct muster__worker_stats stats;
     char holding[256];
 };
@@ -136,6 +137,7 @@ struct process_request {
     uint32_t word;
     enum muster__request_kind kind;
     bool control, answered;
+    bool moves; /* under the lock: it was taken, to go to another worker */
     bool streams, answer_streams; /* there is such a body */
     unsigned parts; /* the request, and bodies under way; the map lets go at 0 */
     struct muster__body_pump *body, *answer;
@@ -196,8 +198,10 @@ void muster__process_worker_end(struct process_worker *worker, enum muster_statu
                                 const struct muster_error *error, uint64_t turns, bool with_host);
 /* Thread: any.  Takes from the slot what waits there. */
 void muster__process_worker_pull(struct process_worker *worker);
-/* Thread: poller, when the process is dead.  Was it at work? */
-bool muster__process_worker_is_suspect(struct process_worker *worker);
+/* Who may have killed the process: those in a turn; those that had begun something; every one. */
+enum process_blame { PROCESS_BLAME_RUNNING, PROCESS_BLAME_BEGUN, PROCESS_BLAME_ALL };
+/* Thread: poller, when the process is dead; under the host's lock. */
+bool muster__process_worker_is_suspect_locked(struct process_worker *worker, enum process_blame blame);
 
 /* process_request.c */
 /* Thread: any.  Takes the request on OK. */
@@ -213,9 +217,9 @@ void muster__process_requests_give_back(struct process_worker *worker);
 /* Thread: poller.  All that a worker has: those that never began go back to the slot, the others are settled. */
 void muster__process_requests_end(struct process_worker *worker, enum muster_status status,
                                   const struct muster_error *error, bool with_host);
-/* Thread: any.  Settles what is in flight, from outside. */
+/* Thread: any.  Settles what is in flight, from outside; `begun_only`: what has not begun stays as it is. */
 void muster__process_requests_settle(struct process_worker *worker, enum muster_status status,
-                                     const struct muster_error *error);
+                                     const struct muster_error *error, bool begun_only);
 /* Thread: poller, when the process is dead: bodies that were under way. */
 void muster__process_requests_abort(struct process_host *host, const char *message);
 

@@ -124,11 +124,19 @@ static enum muster_status send_opening(struct process_request *request, struct m
     return muster__link_send(host->link, &message, muster__process_host_urgency(host));
 }
 
+/* Thread: any, while the word is ours; later it does not matter. */
+static bool has_begun(void *user_data)
+{
+    struct process_request *request = user_data;
+    return muster__shared_memory_has_started(request->worker->host->memory, request->word);
+}
+
 static void send_body(struct process_request *request, struct muster_stream *stream)
 {
     struct muster__body_pump *pump = NULL;
     struct process_host *host = request->worker->host;
-    const struct muster__body_route route = route_of(request, 0);
+    struct muster__body_route route = route_of(request, 0);
+    route.begun = has_begun;
     if (muster__body_pump_out(&route, stream, &pump) != MUSTER_OK) {
         struct muster__wire_message abort = {.type = MUSTER__WIRE_BODY_ABORT,
                                              .worker = request->worker->id,
@@ -140,10 +148,14 @@ static void send_body(struct process_request *request, struct muster_stream *str
     }
     pthread_mutex_lock(&host->lock);
     request->body = pump;
-    bool ended = request->request == NULL;
+    bool ended = request->request == NULL, moves = request->moves;
     pthread_mutex_unlock(&host->lock);
-    if (ended) /* it had its answer before all of its body */
+    if (ended && moves) /* the body waits for another, untouched */
+        (void)!muster__body_pump_take_back(pump);
+    else if (ended) /* it had its answer before all of its body */
         muster__body_pump_stop(pump, MUSTER_CANCELED, NULL);
+    else
+        muster__body_pump_start(pump);
 }
 
 /* In the maps, so that an answer finds it; CLOSED: the host or the worker is gone. */
@@ -228,13 +240,14 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
 /* ---- the endings ---- */
 
 /* Takes the request out of the worker's list: whoever does so ends it.  NULL: somebody did. */
-static struct muster__request *take_request(struct process_request *request)
+static struct muster__request *take_request(struct process_request *request, bool moves)
 {
     struct process_host *host = request->worker->host;
     pthread_mutex_lock(&host->lock);
     struct muster__request *base = request->request;
     if (base) {
         request->request = NULL;
+        request->moves = moves;
         unlink_request_locked(request);
     }
     pthread_mutex_unlock(&host->lock);
@@ -267,7 +280,7 @@ static void finish(struct process_request *request)
 
 static void end_request(struct process_request *request)
 {
-    struct muster__request *base = take_request(request);
+    struct muster__request *base = take_request(request, false);
     if (!base)
         return;
     (void)muster__request_fail(base, MUSTER_TERMINATED, NULL); /* without a result it is settled as dead */
@@ -295,15 +308,26 @@ void muster__process_requests_give_back(struct process_worker *worker)
     }
 }
 
+/* What was sent of its body is in the stream again.  False: it cannot be. */
+static bool take_body_back(struct process_request *request)
+{
+    struct process_host *host = request->worker->host;
+    pthread_mutex_lock(&host->lock);
+    struct muster__body_pump *body = request->body;
+    pthread_mutex_unlock(&host->lock);
+    return !body || muster__body_pump_take_back(body);
+}
+
 /* The child never began it: it waits for the worker's next instance. */
 static void keep_for_next(struct process_request *request)
 {
     struct process_worker *worker = request->worker;
-    struct muster__request *base = take_request(request);
+    struct muster__request *base = take_request(request, true);
     if (!base)
         return;
-    if (request->control || muster__request_is_settled(base)) {
-        (void)muster__request_fail(base, MUSTER_TERMINATED, NULL);
+    bool over = request->control || muster__request_is_settled(base);
+    if (over || !take_body_back(request)) {
+        (void)muster__request_fail(base, over ? MUSTER_TERMINATED : MUSTER_RETRY, NULL);
         let_go(request, base);
         finish(request);
         return;
@@ -468,6 +492,12 @@ static void judge_stray(struct process_host *host, const struct muster__wire_mes
                                       muster__wire_type_name(message->type));
 }
 
+/* As good as a PONG: there are no more answers than there were questions. */
+static void note_answer(struct process_host *host)
+{
+    atomic_store_explicit(&host->heard_us, muster__now_us(), memory_order_relaxed);
+}
+
 void muster__process_request_frame(struct process_host *host, struct muster__wire_message *message)
 {
     struct process_request *request = find(host, message->actor);
@@ -478,8 +508,10 @@ void muster__process_request_frame(struct process_host *host, struct muster__wir
     if (request->worker->id != message->worker) {
         muster__process_host_distrust(host, "a request of another worker's");
     } else if (message->type == MUSTER__WIRE_RESULT) {
+        note_answer(host);
         on_result(request, message);
     } else if (message->type == MUSTER__WIRE_ENDED) {
+        note_answer(host);
         on_ended(request);
     } else {
         on_body(request, message);
@@ -505,13 +537,15 @@ void muster__process_request_cancel(struct process_worker *worker, const struct 
 }
 
 void muster__process_requests_settle(struct process_worker *worker, enum muster_status status,
-                                     const struct muster_error *error)
+                                     const struct muster_error *error, bool begun_only)
 {
+    struct muster__shared_memory *memory = worker->host->memory;
     for (;;) {
         struct muster__request *base = NULL;
         pthread_mutex_lock(&worker->host->lock);
         for (struct process_request *at = worker->first; at && !base; at = at->next)
-            if (!muster__request_is_settled(at->request)) {
+            if (!muster__request_is_settled(at->request) &&
+                (!begun_only || at->control || muster__shared_memory_has_started(memory, at->word))) {
                 base = at->request;
                 muster__request_acquire(base);
             }
@@ -539,9 +573,10 @@ static void fail_with_host(struct process_request *request, struct muster__reque
 {
     struct muster_error told = *error;
     told.status = MUSTER_RETRY;
+    told.name = (char *)(uintptr_t)"Retry"; /* borrowed, as all of it */
     if (!muster__shared_memory_has_started(request->worker->host->memory, request->word) ||
         muster__shared_memory_runs(request->worker->host->memory, request->word))
-        told.status = MUSTER_CRASHED;
+        told = (struct muster_error){.status = MUSTER_CRASHED, .message = error->message};
     (void)muster__request_settle(base, &(struct muster__outcome){.status = told.status, .error = &told});
 }
 
@@ -557,7 +592,7 @@ static void end_first(struct process_worker *worker, struct process_request *req
         keep_for_next(request);
         return;
     }
-    struct muster__request *base = take_request(request);
+    struct muster__request *base = take_request(request, false);
     if (!base)
         return;
     if (with_host)

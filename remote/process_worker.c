@@ -194,15 +194,13 @@ void muster__process_worker_end(struct process_worker *worker, enum muster_statu
     muster__process_worker_release(worker); /* the map's */
 }
 
-bool muster__process_worker_is_suspect(struct process_worker *worker)
+bool muster__process_worker_is_suspect_locked(struct process_worker *worker, enum process_blame blame)
 {
     struct muster__shared_memory *memory = worker->host->memory;
-    bool suspect = worker->sent_start && !worker->started;
-    pthread_mutex_lock(&worker->host->lock);
+    bool suspect = blame == PROCESS_BLAME_ALL || (worker->sent_start && !worker->started);
     for (struct process_request *at = worker->first; at && !suspect; at = at->next)
         suspect = at->request && muster__shared_memory_has_started(memory, at->word) &&
-                  muster__shared_memory_runs(memory, at->word);
-    pthread_mutex_unlock(&worker->host->lock);
+                  (blame == PROCESS_BLAME_BEGUN || muster__shared_memory_runs(memory, at->word));
     return suspect;
 }
 
@@ -500,7 +498,7 @@ static void worker_stop(struct muster__remote_worker *base)
 
 static void worker_cancel(struct muster__remote_worker *base)
 {
-    muster__process_requests_settle(of(base), MUSTER_TERMINATED, NULL);
+    muster__process_requests_settle(of(base), MUSTER_TERMINATED, NULL, false);
     ask(of(base), true);
 }
 
@@ -512,7 +510,7 @@ static void worker_abandon(struct muster__remote_worker *base)
     base->abandoned = true;
     muster_error_set(&error, MUSTER_WEDGED, "%s: %s", worker->options.name,
                      muster_status_sentence(MUSTER_WEDGED));
-    muster__process_requests_settle(worker, MUSTER_WEDGED, &error);
+    muster__process_requests_settle(worker, MUSTER_WEDGED, &error, true); /* the others move when it is dead */
     muster_error_clean_up(&error);
     muster__process_host_kill(worker->host, "a worker in it did not react");
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define LIMIT_DEFAULT 64
+#define TRIES_MOST 4
 
 void muster__processes_log(struct muster__processes *processes, enum muster_log_level level,
                            const char *subject, const char *format, ...)
@@ -98,18 +99,19 @@ enum muster_status muster__processes_take_host(struct muster__processes *process
                                                const struct muster_placement_request *request,
                                                struct muster__host **ret_host, struct muster_error *error)
 {
-    struct process_host *host = take_spare(processes);
-    enum muster_status status = MUSTER_OK;
-    if (!host)
-        status = make_host(processes, &host, error);
-    if (status == MUSTER_OK)
-        status = muster__process_host_assign(host, request);
-    if (status == MUSTER_OK) {
-        *ret_host = &host->base;
-        muster__processes_prepare(processes);
-    } else if (host) {
-        host->base.class->destroy(&host->base);
+    enum muster_status status = MUSTER_CLOSED;
+    for (int tries = 0; status == MUSTER_CLOSED && tries < TRIES_MOST; tries++) {
+        struct process_host *host = take_spare(processes);
+        status = host ? MUSTER_OK : make_host(processes, &host, error);
+        if (status == MUSTER_OK)
+            status = muster__process_host_assign(host, request);
+        if (status == MUSTER_OK)
+            *ret_host = &host->base;
+        else if (host) /* CLOSED: it is dying, as one in reserve may unseen */
+            host->base.class->destroy(&host->base);
     }
+    if (status == MUSTER_OK)
+        muster__processes_prepare(processes);
     return status;
 }
 

@@ -305,7 +305,8 @@ static void spread(const struct muster__service *service,
 {
     unsigned usable = 0;
     if (decision->verdict != MUSTER_PLACE_ON_HOST || service->shared_processes < 2 ||
-        !(asked->new_kinds & MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)))
+        !(asked->new_kinds & MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)) ||
+        (asked->isolation && *asked->isolation)) /* those who must be together are */
         return;
     for (size_t i = 0; i < decision->candidate_count; i++) {
         const struct muster_placement_candidate *candidate = &decision->candidates[i];

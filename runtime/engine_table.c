@@ -5,13 +5,13 @@
 #include "runtime/engine_table.h"
 
 #include <dlfcn.h>
-#include <link.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "runtime/check.h"
+#include "runtime/own_folder.h"
 
 static bool ends_with(const char *text, const char *ending)
 {
@@ -39,23 +39,6 @@ static const struct muster__engine *find_javascript(struct muster_error *error)
 
 #define ENGINE_FILE "muster-engine-javascript.so"
 #define ENGINE_SYMBOL "muster__engine_javascript"
-
-/* The folder of the program or library that holds this code.  The caller frees; NULL: not known. */
-static char *own_folder(void)
-{
-    Dl_info info;
-    struct link_map *map = NULL;
-    char *path = NULL;
-    if (dladdr1((void *)(uintptr_t)&muster__engine_find, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 &&
-        map != NULL && map->l_name != NULL && strchr(map->l_name, '/') != NULL)
-        path = realpath(map->l_name, NULL);
-    else /* the program itself: its l_name is empty, and what it was called by may be relative */
-        path = realpath("/proc/self/exe", NULL);
-    char *slash = path == NULL ? NULL : strrchr(path, '/');
-    if (slash != NULL)
-        slash[slash == path] = '\0';
-    return path;
-}
 
 /* Where the search went, and why the last file that exists could not be used. */
 struct search {
@@ -106,7 +89,7 @@ static const struct muster__engine *try_folder(struct search *search, const char
 static const struct muster__engine *search_everywhere(struct search *search)
 {
     const struct muster__engine *engine = try_folder(search, secure_getenv("MUSTER_ENGINE_DIR"), "");
-    char *own = engine == NULL ? own_folder() : NULL;
+    char *own = engine == NULL ? muster__own_folder() : NULL;
     if (engine == NULL)
         engine = try_folder(search, own, "");
     if (engine == NULL)

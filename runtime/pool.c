@@ -17,6 +17,7 @@ enum actor_state { ACTOR_IDLE, ACTOR_QUEUED, ACTOR_RUNNING, ACTOR_AGAIN };
 
 /* Every so many turns of its own queue a thread looks at the shared one first, and polls. */
 #define TURNS_IN_A_ROW 32
+#define GAP_UNKNOWN_US 1000 /* until events have shown that they come quickly */
 
 static _Thread_local struct pool_thread *current_thread;
 
@@ -465,7 +466,8 @@ bool muster__pool_is_free(const struct muster__pool *pool)
     const struct pool_thread *thread = current_thread;
     if (thread && thread->pool == pool)
         return !atomic_load(&thread->lost) && atomic_load(&thread->queue.count) < 2;
-    return atomic_load(&pool->poll_waiting) || atomic_load(&pool->idle_count) > 0;
+    return atomic_load(&pool->poll_waiting) || atomic_load(&pool->poll_spinning) ||
+           atomic_load(&pool->idle_count) > 0;
 }
 
 bool muster__pool_is_current(const struct muster__pool *pool)
@@ -498,6 +500,9 @@ enum muster_status muster__pool_new(const struct muster__pool_options *options,
         pool->options.name = "muster";
     if (!pool->options.threads)
         pool->options.threads = core_count();
+    if (core_count() == 1)
+        pool->options.spin_us = 0; /* whom it waits for could not run meanwhile */
+    pool->poll_gap_us = GAP_UNKNOWN_US;
     if (!pool->options.thread_limit)
         pool->options.thread_limit = pool->options.threads + 16;
     pthread_mutex_init(&pool->lock, NULL);

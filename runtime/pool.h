@@ -40,6 +40,9 @@ struct muster__pool_options {
     unsigned threads;      /* 0: one a core */
     unsigned thread_limit; /* 0: threads + 16 */
     const char *name;      /* of the threads; at most 9 characters */
+    /* Where events have come within about so long, the thread that polls looks for the next one for so long
+     * before it sleeps: one that sleeps takes 20 us and more to wake.  0, or one core: it sleeps at once. */
+    unsigned spin_us;
     /* On each thread, first and last; may be NULL. */
     void (*thread_begins)(void);
     void (*thread_ends)(void);
@@ -85,7 +88,7 @@ struct muster__pool_source {
     /* Thread: the one that polls; never two sources' at once.  Runs no script. */
     void (*ready)(struct muster__pool_source *source, uint32_t events, uint64_t now_us);
 };
-/* Thread: any; remove: only from inside ready or flush, or when nothing polls it any more. */
+/* Thread: any; remove: only from inside ready or flush, or when nothing polls it any more; `ready` does not come after it. */
 MUSTER_MUST_CHECK enum muster_status muster__pool_source_add(struct muster__pool *pool,
                                                              struct muster__pool_source *source,
                                                              uint32_t events);

@@ -65,6 +65,8 @@ struct muster__pool {
     atomic_bool polled;         /* the role is taken */
     _Atomic uint64_t poll_free_since_us;
     atomic_bool poll_waiting;   /* the one that polls is in epoll, or about to be; false: it was woken */
+    atomic_bool poll_spinning;  /* it looks for work without sleeping; false: it will find some */
+    uint64_t poll_gap_us;       /* how long the last waits took, about; the role's */
     _Atomic uint64_t poll_until_us; /* for how long it means to wait: an earlier timer wakes it */
     int epoll;
     atomic_uint sources_seen; /* what add published; see pool_poll.c */

@@ -5,6 +5,7 @@
 #include "runtime/pool_internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 /* The longest wait, so that a deadline that is further away, as most are and few are reached, need not
  * wake the one that polls to tell it. */
 #define WAIT_AT_MOST_US 30000000u
+#define GAP_MOST_US 1000u /* counted, so that one long pause does not outweigh what follows for long */
 
 /* ---- timers: a binary heap of pointers, the position noted in each ---- */
 
@@ -183,9 +185,16 @@ enum muster_status muster__pool_source_change(struct muster__pool *pool,
     return control(pool, EPOLL_CTL_MOD, source, events);
 }
 
+/* What the thread that polls has still to call. */
+static _Thread_local struct epoll_event *batch, *batch_end;
+
 void muster__pool_source_remove(struct muster__pool *pool, struct muster__pool_source *source)
 {
     (void)control(pool, EPOLL_CTL_DEL, source, 0);
+    /* It may be freed at once. */
+    for (struct epoll_event *event = batch; event < batch_end; event++)
+        if (event->data.ptr == source)
+            event->events = 0;
 }
 
 /* ---- the role ---- */
@@ -193,6 +202,9 @@ void muster__pool_source_remove(struct muster__pool *pool, struct muster__pool_s
 bool muster__pool_poll_wake(struct muster__pool *pool)
 {
     uint64_t one = 1;
+    /* It sees what was added before this: it looks once more after it has said that it spins no longer. */
+    if (atomic_load(&pool->poll_spinning) && atomic_exchange(&pool->poll_spinning, false))
+        return true;
     /* One wake-up is enough, however many ask for it: it looks at everything. */
     if (!atomic_load(&pool->poll_waiting) || !atomic_exchange(&pool->poll_waiting, false))
         return false;
@@ -202,9 +214,51 @@ bool muster__pool_poll_wake(struct muster__pool *pool)
     return true;
 }
 
+static void note_gap(struct muster__pool *pool, uint64_t began_us)
+{
+    uint64_t gap_us = muster__now_us() - began_us;
+    if (gap_us > GAP_MOST_US)
+        gap_us = GAP_MOST_US;
+    pool->poll_gap_us = (3 * pool->poll_gap_us + gap_us) / 4;
+}
+
+static bool is_needed(const struct muster__pool *pool, uint64_t now_us)
+{
+    return muster__pool_has_work(pool) || atomic_load(&pool->flushers) || atomic_load(&pool->stopping) ||
+           atomic_load(&pool->first_timer_us) <= now_us;
+}
+
+/* True: there are *ret_count events, or something else is to be done.  False: sleep, but look again before. */
+static bool spin(struct muster__pool *pool, struct epoll_event *events, uint64_t began_us, int *ret_count)
+{
+    static const struct timespec at_once;
+    bool found = false;
+    if (!pool->options.spin_us || pool->poll_gap_us > 2 * pool->options.spin_us)
+        return false;
+    atomic_store(&pool->poll_spinning, true);
+    for (;;) {
+        int count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, &at_once, NULL);
+        uint64_t now_us = muster__now_us();
+        found = count > 0 || is_needed(pool, now_us);
+        *ret_count = count > 0 ? count : 0;
+        if (found || count < 0 || now_us - began_us > pool->options.spin_us)
+            break;
+        (void)sched_yield(); /* to whom it waits for, if they share a core */
+    }
+    atomic_store(&pool->poll_spinning, false);
+    return found;
+}
+
 static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_event *events)
 {
     struct timespec timeout = {0, 0};
+    uint64_t began_us = may_wait ? muster__now_us() : 0;
+    int count = 0;
+    if (may_wait && spin(pool, events, began_us, &count)) {
+        note_gap(pool, began_us);
+        (void)atomic_load_explicit(&pool->sources_seen, memory_order_acquire);
+        return count;
+    }
     if (may_wait) {
         uint64_t first = atomic_load(&pool->first_timer_us);
         uint64_t now_us = muster__now_us();
@@ -221,12 +275,14 @@ static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_ev
             timeout = (struct timespec){(time_t)((first - now_us) / 1000000),
                                         (long)((first - now_us) % 1000000) * 1000};
     }
-    int count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, &timeout, NULL);
+    count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, &timeout, NULL);
     if (count < 0 && errno == ENOSYS) /* before Linux 5.11 */
         count = epoll_wait(pool->epoll, events, EVENTS_AT_ONCE,
                            (int)(timeout.tv_sec * 1000 + (timeout.tv_nsec + 999999) / 1000000));
     atomic_store(&pool->poll_waiting, false);
     (void)atomic_load_explicit(&pool->sources_seen, memory_order_acquire);
+    if (may_wait && pool->options.spin_us)
+        note_gap(pool, began_us);
     return count;
 }
 
@@ -235,6 +291,19 @@ static void drain_wake(struct muster__pool *pool)
     uint64_t count;
     if (read(pool->wake_fd, &count, sizeof(count)) < 0)
         MUSTER_CHECK(errno == EAGAIN || errno == EINTR);
+}
+
+static void call_sources(struct muster__pool *pool, struct epoll_event *events, int count, uint64_t now_us)
+{
+    batch_end = events + (count > 0 ? count : 0);
+    for (batch = events; batch < batch_end; batch++) {
+        struct muster__pool_source *source = batch->data.ptr;
+        if (!source)
+            drain_wake(pool);
+        else if (batch->events) /* else it was removed meanwhile */
+            source->ready(source, batch->events, now_us);
+    }
+    batch = batch_end = NULL;
 }
 
 bool muster__pool_poll(struct muster__pool *pool, bool may_wait)
@@ -247,13 +316,7 @@ bool muster__pool_poll(struct muster__pool *pool, bool may_wait)
     int count = wait_events(pool, may_wait, events);
     uint64_t now_us = muster__now_us();
     run_timers(pool, now_us);
-    for (int i = 0; i < count; i++) {
-        struct muster__pool_source *source = events[i].data.ptr;
-        if (source)
-            source->ready(source, events[i].events, now_us);
-        else
-            drain_wake(pool);
-    }
+    call_sources(pool, events, count, now_us);
     run_flushers(pool, now_us);
     atomic_store(&pool->poll_free_since_us, count > 0 ? muster__now_us() : now_us);
     atomic_store(&pool->polled, false);

@@ -16,7 +16,7 @@
  * An end hears of a change only when it was turned away since the last time (a read that found
  * nothing, a write that did not fit), or when it has just put its callback there: a busy pipe costs no
  * wake-ups.  Close and abort always wake. */
-#include "runtime/stream.h"
+#include "runtime/stream_internal.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -44,7 +44,7 @@ struct muster_stream {
 
     /* Under the lock. */
     char *ring;
-    size_t size; /* of the ring, at most capacity */
+    size_t size; /* of the ring, at most capacity, but for what was put back */
     size_t capacity;
     size_t start;
     size_t count;
@@ -184,10 +184,15 @@ static bool resize_locked(struct muster_stream *stream, size_t size)
     return true;
 }
 
+static size_t left_locked(const struct muster_stream *stream)
+{
+    return stream->capacity > stream->count ? stream->capacity - stream->count : 0;
+}
+
 /* Makes room for `length` more, as far as capacity and memory go. */
 static void make_room_locked(struct muster_stream *stream, size_t length)
 {
-    size_t most = stream->capacity - stream->count;
+    size_t most = left_locked(stream);
     size_t wanted = stream->count + (length < most ? length : most);
     if (wanted <= stream->size)
         return;
@@ -239,8 +244,10 @@ static enum muster_status write_locked(struct muster_stream *stream, const void 
     if (stream->closed || stream->aborted != MUSTER_OK)
         return MUSTER_CLOSED;
     make_room_locked(stream, length);
-    size_t room = stream->size - stream->count;
+    size_t room = stream->size - stream->count, left = left_locked(stream);
     size_t written = length < room ? length : room;
+    if (written > left)
+        written = left;
     if (written < length && stream->count + written == 0)
         return MUSTER_NO_MEMORY; /* nothing waits, so no read would ever make room */
     put_locked(stream, data, written);
@@ -271,6 +278,30 @@ void muster_stream_close(struct muster_stream *stream)
     }
     run_due_locked(stream, &stream->reader);
     unlock(stream);
+}
+
+/* In front of what waits. */
+static void put_in_front_locked(struct muster_stream *stream, const char *data, size_t length)
+{
+    stream->start = (stream->start + stream->size - length) % stream->size;
+    size_t first = stream->size - stream->start;
+    if (first > length)
+        first = length;
+    memcpy(stream->ring + stream->start, data, first);
+    memcpy(stream->ring, data + first, length - first);
+    stream->count += length;
+}
+
+bool muster__stream_unread(struct muster_stream *stream, const void *data, size_t length)
+{
+    lock(stream);
+    bool wanted = length > 0 && stream->aborted == MUSTER_OK;
+    bool done = !wanted || stream->size - stream->count >= length ||
+                resize_locked(stream, stream->count + length);
+    if (wanted && done)
+        put_in_front_locked(stream, data, length);
+    unlock(stream);
+    return done;
 }
 
 static void abort_locked(struct muster_stream *stream, enum muster_status status, char **take_text)

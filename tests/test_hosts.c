@@ -798,6 +798,55 @@ START_TEST(what_waited_for_something_when_its_host_died_may_be_tried_again)
 }
 END_TEST
 
+static atomic_int settled_well, destroyed;
+
+static void count_settled(struct muster__request *request, const struct muster__outcome *outcome)
+{
+    (void)request;
+    atomic_fetch_add(&settled_well, outcome->status == MUSTER_OK);
+}
+
+static void count_destroyed(struct muster__request *request)
+{
+    (void)request;
+    TELL(atomic_fetch_add(&destroyed, 1));
+}
+
+static const struct muster__request_class counted_class = {count_settled, count_destroyed, NULL};
+
+/* More bytes than a connection takes at a time, and more requests than a process: each waits and has its turn. */
+START_TEST(what_finds_no_room_waits_and_goes_on)
+{
+    enum { LARGE = 20, SIZE = 300000, MANY = 17000, TOTAL = LARGE + MANY };
+    struct place place, other;
+    struct muster__request *requests = calloc(TOTAL, sizeof *requests);
+    char *data = calloc(1, SIZE);
+    ck_assert(requests && data);
+    struct muster_value *large = muster_value_new_bytes(data, SIZE);
+    ck_assert_ptr_nonnull(large);
+    make_service(PROCESS);
+    run_script(&place, "lua", "muster.on('hush', function() end)");
+    run_script(&other, "lua", "muster.on('hush', function() end)");
+    for (int i = 0; i < TOTAL; i++) {
+        struct place *to = i % 2 ? &place : &other;
+        muster__request_init(&requests[i], &counted_class, MUSTER__REQUEST_EVENT, "hush");
+        requests[i].data = i < LARGE ? large : NULL;
+        ck_assert_int_eq(muster__slot_post(to->slot, &requests[i], muster__now_us()), MUSTER_OK);
+        muster__request_release(&requests[i]);
+    }
+    WAIT_FOR(atomic_load(&destroyed) == TOTAL);
+    ck_assert_int_eq(atomic_load(&settled_well), TOTAL);
+    stop_worker(&place);
+    stop_worker(&other);
+    release_place(&place);
+    release_place(&other);
+    end_service();
+    muster_value_release(large);
+    free(data);
+    free(requests);
+}
+END_TEST
+
 START_TEST(a_worker_behind_the_wall_serves_as_any_other)
 {
     struct place place;
@@ -840,6 +889,7 @@ static Suite *suite(void)
 
     tc = tcase_create("processes");
     tcase_add_test(tc, a_killed_host_gives_back_what_never_began);
+    tcase_add_test(tc, what_finds_no_room_waits_and_goes_on);
     tcase_add_test(tc, a_worker_behind_the_wall_serves_as_any_other);
     tcase_add_test(tc, what_waited_for_something_when_its_host_died_may_be_tried_again);
     suite_add_tcase(s, tc);

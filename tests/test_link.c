@@ -299,6 +299,25 @@ START_TEST(messages_that_wait_are_written_together_and_arrive_in_order)
 }
 END_TEST
 
+START_TEST(an_end_right_behind_its_result_is_a_flag_of_it)
+{
+    struct muster__wire_message ended = {.type = MUSTER__WIRE_ENDED, .worker = 1, .actor = 2};
+    send_ok(&child, result(1, 2, pattern(10)), 0);
+    send_ok(&child, ended, 0);
+    send_ok(&child, result(1, 4, pattern(10)), 0);
+    ended.actor = 6; /* not the last frame's */
+    send_ok(&child, ended, 0);
+    pump();
+    ck_assert_uint_eq(parent.count, 3);
+    ck_assert_int_eq(place_of(&parent, MUSTER__WIRE_ENDED, 2), -1);
+    ck_assert_int_eq(place_of(&parent, MUSTER__WIRE_ENDED, 6), 2);
+    ended.actor = 4; /* its result was written already */
+    send_ok(&child, ended, 0);
+    pump();
+    ck_assert_int_eq(place_of(&parent, MUSTER__WIRE_ENDED, 4), 3);
+}
+END_TEST
+
 START_TEST(a_message_sent_now_is_written_at_once_behind_those_that_wait)
 {
     send_ok(&parent, ping(1), 0);
@@ -1272,6 +1291,7 @@ static void add_sending(Suite *suite)
 {
     TCase *topic = add_topic(suite, "small", false);
     tcase_add_test(topic, messages_that_wait_are_written_together_and_arrive_in_order);
+    tcase_add_test(topic, an_end_right_behind_its_result_is_a_flag_of_it);
     tcase_add_test(topic, a_message_sent_now_is_written_at_once_behind_those_that_wait);
     tcase_add_test(topic, one_call_reads_about_its_budget_and_says_that_there_is_more);
     tcase_add_test(topic, a_paused_end_reads_nothing_until_it_goes_on);

@@ -21,8 +21,14 @@
 
 #define PATIENCE_MS 30000 /* a bound for what must happen, never a pause */
 
-enum { NATIVE, LUA, JAVASCRIPT, ENGINE_COUNT };
-static const char *const engine_names[] = {"native", "lua", "javascript"};
+/* What each test that loops runs on: the engines on threads, and those for scripts in processes. */
+enum { NATIVE, LUA, JAVASCRIPT, LUA_PROCESS, JAVASCRIPT_PROCESS, ENGINE_COUNT };
+static const char *const engine_names[] = {"native", "lua", "javascript", "lua", "javascript"};
+
+static bool is_lua(int engine)
+{
+    return engine == LUA || engine == LUA_PROCESS;
+}
 
 /* ---- a gate: those who come wait until it is opened ---- */
 
@@ -239,7 +245,7 @@ static const struct script {
                 "async function later() { return await host.later('x'); }\n"
                 "function fail() { return caught(() => host.fail()); }\n"
                 "function failLater() { return caught(() => host.later()); }\n"
-                "function uncaught() { host.fail(); }\n"
+                "function uncaught() { return host.fail(); }\n"
                 "function constant() { return host.answer; }\n"
                 "function count() {\n"
                 "  const counter = host.counter();\n"
@@ -247,7 +253,7 @@ static const struct script {
                 "  counter.increment();\n"
                 "  return counter.get();\n"
                 "}\n"
-                "function keep() { globalThis.kept = host.counter(); }\n"
+                "async function keep() { globalThis.kept = await host.counter(); }\n"
                 "function pipe() { return host.pipe(); }\n"},
 };
 
@@ -381,13 +387,14 @@ static void await_ok(struct muster_handle *handle)
 
 static struct muster_registration_options registration(const char *scope, int engine, const char *script)
 {
-    if (engine == JAVASCRIPT)
+    if (engine == JAVASCRIPT || engine == JAVASCRIPT_PROCESS)
         atomic_store(&javascript_was_used, true);
     return (struct muster_registration_options){
         .size = sizeof(struct muster_registration_options),
         .scope = scope,
         .script = script,
         .engine = engine_names[engine],
+        .hosting = engine >= LUA_PROCESS ? MUSTER_HOSTING_PROCESS : MUSTER_HOSTING_DEFAULT,
     };
 }
 
@@ -401,7 +408,7 @@ static struct muster_handle *begin_register(const struct muster_registration_opt
 static struct muster_registration_options app(const char *scope, int engine)
 {
     struct muster_registration_options with =
-        registration(scope, engine, engine == LUA ? "app.lua" : "app.js");
+        registration(scope, engine, is_lua(engine) ? "app.lua" : "app.js");
     if (engine == NATIVE)
         with.native = &app_native;
     return with;
@@ -410,7 +417,7 @@ static struct muster_registration_options app(const char *scope, int engine)
 static struct muster_registration_options gated_app(const char *scope, int engine)
 {
     struct muster_registration_options with =
-        registration(scope, engine, engine == LUA ? "gated:app.lua" : "gated:app.js");
+        registration(scope, engine, is_lua(engine) ? "gated:app.lua" : "gated:app.js");
     if (engine == NATIVE)
         with.native = &gated_native;
     return with;
@@ -699,7 +706,7 @@ START_TEST(a_worker_that_was_stopped_comes_back_for_the_next_event)
     await_ok(note("/", 1));
     ck_assert_int_eq(muster_stop(muster, "/", NULL, NULL, &handle), MUSTER_OK);
     await_ok(handle);
-    assert_call("/", "notes", NULL, _i == LUA ? "{}" : "[]"); /* an empty table of Lua's is an object */
+    assert_call("/", "notes", NULL, is_lua(_i) ? "{}" : "[]"); /* an empty table of Lua's is an object */
     muster_stats(muster, &stats);
     ck_assert_uint_eq(stats.starts, 2);
     ck_assert_uint_eq(stats.revivals, 1);
@@ -781,7 +788,7 @@ static const struct muster_native_worker skip_native[] = {
 static void register_version(const char *scope, int engine, const char *kind, int version)
 {
     char url[64];
-    snprintf(url, sizeof(url), "%s-%d.%s", kind, version, engine == LUA ? "lua" : "js");
+    snprintf(url, sizeof(url), "%s-%d.%s", kind, version, is_lua(engine) ? "lua" : "js");
     struct muster_registration_options with = registration(scope, engine, url);
     if (engine == NATIVE)
         with.native = strcmp(kind, "skip") == 0 ? &skip_native[(version + 1) % 2]
@@ -852,7 +859,7 @@ START_TEST(versions_that_take_over_under_load_lose_no_event)
 {
     enum { THREADS = 3 };
     struct load_thread threads[THREADS];
-    int versions = _i == JAVASCRIPT ? 20 : 100;
+    int versions = _i >= JAVASCRIPT ? 20 : 100;
     begin();
     register_version("/", _i, "skip", 1);
     atomic_store(&posting, true);
@@ -1191,7 +1198,7 @@ static void assert_register_fails(int engine, const char *stem, enum muster_stat
                                   const char *message, int line)
 {
     char script[32];
-    snprintf(script, sizeof(script), "%s.%s", stem, engine == LUA ? "lua" : "js");
+    snprintf(script, sizeof(script), "%s.%s", stem, is_lua(engine) ? "lua" : "js");
     const struct muster_registration_options with = registration("/", engine, script);
     struct muster_handle *handle = begin_register(&with);
     const struct muster_result result = await(handle);
@@ -1241,7 +1248,7 @@ START_TEST(those_who_wait_for_a_failing_start_hear_why)
 {
     struct muster_handle *handles[3];
     begin();
-    struct muster_registration_options with = registration("/", _i, _i == LUA ? "throws.lua" : "throws.js");
+    struct muster_registration_options with = registration("/", _i, is_lua(_i) ? "throws.lua" : "throws.js");
     with.lazy = true;
     await_ok(begin_register(&with));
     for (int i = 0; i < 3; i++)
@@ -1263,7 +1270,7 @@ START_TEST(a_version_that_fails_leaves_the_old_one_in_place)
     register_app("/", _i);
     for (int i = 0; i < 4; i++) {
         char script[32];
-        snprintf(script, sizeof(script), "%s.%s", bad[i], _i == LUA ? "lua" : "js");
+        snprintf(script, sizeof(script), "%s.%s", bad[i], is_lua(_i) ? "lua" : "js");
         const struct muster_registration_options with = registration("/", _i, script);
         ck_assert_int_ne(await_status(begin_register(&with)), MUSTER_OK);
         assert_answer("http://a.test/x", "hello /x");
@@ -1311,7 +1318,7 @@ START_TEST(an_install_that_takes_too_long_is_given_up)
     options.lifecycle_timeout_ms = 20;
     begin();
     const struct muster_registration_options with =
-        registration("/", _i, _i == LUA ? "hangs.lua" : "hangs.js");
+        registration("/", _i, is_lua(_i) ? "hangs.lua" : "hangs.js");
     ck_assert_int_eq(await_status(begin_register(&with)), MUSTER_TIMED_OUT);
     ck_assert_uint_eq(muster_match(muster, "http://a.test/", NULL, 0), 0);
 }
@@ -1464,7 +1471,7 @@ START_TEST(a_broken_pipe_on_a_thread_of_musters_does_not_end_the_program)
     options.bindings = bindings;
     begin();
     muster_bindings_release(bindings);
-    register_script("/", _i, _i == LUA ? "host.lua" : "host.js");
+    register_script("/", _i, is_lua(_i) ? "host.lua" : "host.js");
     assert_call("/", "pipe", NULL, "true");
     close(ends[1]);
 }
@@ -1691,7 +1698,17 @@ static void begin_with_bindings(int engine)
     options.bindings = bindings;
     begin();
     muster_bindings_release(bindings);
-    register_script("/", engine, engine == LUA ? "host.lua" : "host.js");
+    register_script("/", engine, is_lua(engine) ? "host.lua" : "host.js");
+}
+
+/* An object of the program's stays in the program's process. */
+static void assert_no_object_crosses(int engine)
+{
+    struct muster_handle *handle = call("/", "keep", NULL);
+    const struct muster_result result = await(handle);
+    assert_status(&result, is_lua(engine) ? MUSTER_SCRIPT_ERROR : MUSTER_REJECTED);
+    ck_assert_ptr_nonnull(strstr(result.error->message, "cannot be cloned"));
+    muster_handle_release(handle);
 }
 
 START_TEST(a_script_calls_the_program_and_gets_values_and_errors)
@@ -1699,11 +1716,14 @@ START_TEST(a_script_calls_the_program_and_gets_values_and_errors)
     begin_with_bindings(_i);
     assert_call("/", "sum", NULL, "5");
     assert_call("/", "constant", NULL, "42");
-    assert_call("/", "count", NULL, "2");
+    if (_i < LUA_PROCESS)
+        assert_call("/", "count", NULL, "2");
+    else
+        assert_no_object_crosses(_i);
     assert_call("/", "fail", NULL, "\"RangeError: nope\"");
     struct muster_handle *handle = call("/", "uncaught", NULL);
     const struct muster_result result = await(handle);
-    assert_status(&result, MUSTER_SCRIPT_ERROR);
+    assert_status(&result, _i == JAVASCRIPT_PROCESS ? MUSTER_REJECTED : MUSTER_SCRIPT_ERROR);
     ck_assert_ptr_nonnull(strstr(result.error->message, "nope"));
     muster_handle_release(handle);
 }
@@ -1760,11 +1780,12 @@ END_TEST
 START_TEST(finalizers_run_exactly_once)
 {
     begin_with_bindings(_i);
-    for (int i = 0; i < 10; i++)
-        assert_call("/", i % 2 ? "count" : "keep", NULL, i % 2 ? "2" : "null");
+    for (int i = 0; i < 11; i++)
+        if (_i >= LUA_PROCESS)
+            assert_no_object_crosses(_i);
+        else
+            assert_call("/", i % 2 ? "count" : "keep", NULL, i % 2 ? "2" : "null");
     ck_assert_int_eq(functions_finalized, 0);
-    struct muster_handle *kept = call("/", "keep", NULL);
-    await_ok(kept);
     muster_destroy(muster);
     muster = NULL;
     ck_assert_int_eq(counters_made, 11);
