@@ -9,13 +9,17 @@
 #include "remote/service.h"
 #include "runtime/engine_table.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,7 +35,6 @@ static const char js_text[] =
     "let count = 0;\n"
     "addEventListener('ping', () => { count++; });\n"
     "function echo(object) { return object; }\n"
-    "function counted() { return count; }\n"
     "const ten = {id: 123456, name: 'Ada Lovelace', email: 'ada@example.org', age: 36, score: 99.5,\n"
     "             admin: true, city: 'London', zip: 'W1', since: 1833, note: null};\n"
     "function clones(times) { let last; while (times--) last = structuredClone(ten); return last.id; }\n";
@@ -84,6 +87,30 @@ static void must(enum muster_status status, const char *what)
 {
     if (status != MUSTER_OK)
         die(what, muster_status_sentence(status));
+}
+
+/* Which core a wake-up meets is the scheduler's choice of the moment, and decides between 10 and 40 us: where
+ * wake-ups are what is measured, it is fixed, for the figure and its limit alike.  All threads of a process; 0:
+ * this one. */
+static void pin(pid_t pid, int core)
+{
+    char path[64];
+    cpu_set_t set;
+    struct dirent *entry;
+    CPU_ZERO(&set);
+    CPU_SET(core, &set);
+    snprintf(path, sizeof path, "/proc/%d/task", (int)(pid ? pid : getpid()));
+    DIR *folder = opendir(path);
+    while (folder && (entry = readdir(folder)))
+        if (atoi(entry->d_name) > 0)
+            (void)sched_setaffinity(atoi(entry->d_name), sizeof set, &set);
+    if (folder)
+        (void)closedir(folder);
+}
+
+static int second_core(void)
+{
+    return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
 /* ---- the limits: what the kernel takes between two processes ---- */
@@ -142,12 +169,14 @@ static void end_peer(int fd, pid_t pid)
     (void)waitpid(pid, NULL, 0);
 }
 
-static int bench_socket_ping_pong(const char *name)
+static int bench_socket_ping_pong(const char *name, int peer_core)
 {
     struct samples samples = {.count = 0};
     char data[MESSAGE] = {0};
     pid_t pid;
     int fd = fork_peer(MESSAGE, MESSAGE, &pid);
+    pin(0, 0);
+    pin(pid, peer_core);
     for (int i = 0; i < 60; i++) {
         uint64_t start_us = muster__now_us();
         for (int k = 0; k < 200; k++) {
@@ -261,7 +290,8 @@ static enum muster_status new_host(enum muster_placement_kind kind,
 
 static void begin(enum where where)
 {
-    const struct muster__pool_options pool_options = {.threads = 2, .name = "bench"};
+    const struct muster__pool_options pool_options = {
+        .threads = 2, .name = "bench", .spin_us = where == THREADS ? 0 : 50};
     const struct muster__service_options options = {.new_host = new_host};
     struct muster__host *host = NULL;
     struct muster_error error = {0};
@@ -540,10 +570,13 @@ static void call_again(struct errand *errand, const struct muster__outcome *outc
 }
 
 /* From callback to callback: the object goes to the worker and comes back. */
-static int bench_round_trip(const char *name, enum where where, const char *ending)
+static int bench_round_trip(const char *name, enum where where, const char *ending, int host_core)
 {
+    pin(0, 0);
     begin(where);
     run(&ponger.place, ending, NULL);
+    if (where != THREADS)
+        pin(pid_of(&ponger.place), host_core);
     ponger.data = arguments_of(small_object());
     for (int i = 0; i < 5000; i++) /* until it is compiled */
         (void)ask(&ponger.place, MUSTER__REQUEST_CALL, "echo", ponger.data);
@@ -563,8 +596,10 @@ static int bench_round_trip_waiting(const char *name)
     struct samples samples = {.count = 0};
     struct place place;
     struct muster_value *data = arguments_of(small_object());
+    pin(0, 0);
     begin(PROCESS);
     run(&place, ".js", NULL);
+    pin(pid_of(&place), second_core());
     for (int i = 0; i < 125; i++) {
         uint64_t start_us = muster__now_us();
         for (int k = 0; k < ROUNDS; k++)
@@ -638,6 +673,106 @@ static struct muster_value *megabyte(void)
     struct muster_value *value = muster_value_new_bytes(data, MEGABYTE);
     free(data);
     return value;
+}
+
+/* ---- one way: the wire and the codec alone ---- */
+
+static bool ponged; /* the parent's */
+
+static void on_wire_frame(void *user_data, struct muster__wire_message *message)
+{
+    struct muster__link *const *link = user_data;
+    struct muster_value *value = NULL;
+    if (message->type == MUSTER__WIRE_PONG) {
+        ponged = true;
+    } else if (message->type == MUSTER__WIRE_PING) {
+        must(muster__link_send(*link, &(struct muster__wire_message){.type = MUSTER__WIRE_PONG}, MUSTER__LINK_NOW),
+             "pong");
+    } else if (message->type == MUSTER__WIRE_REQUEST) {
+        must(muster__wire_value_unpack(&message->value, *link, &value, NULL), "unpack");
+        muster_value_release(value);
+    }
+}
+
+static void on_wire_ended(void *user_data, enum muster_status status, const char *sentence)
+{
+    (void)user_data;
+    if (status != MUSTER_CLOSED)
+        die("wire", sentence);
+    _exit(0); /* in the child: the parent has closed its end */
+}
+
+static const struct muster__link_listener wire_listener = {.frame = on_wire_frame, .ended = on_wire_ended};
+
+static void open_wire(struct muster__link **link, int fd, enum muster__wire_side side)
+{
+    const struct muster__link_options options = {
+        .side = side, .data_fd = fd, .descriptor_fd = -1, .listener = &wire_listener, .user_data = link};
+    struct muster__wire_message hello = {.type = MUSTER__WIRE_HELLO};
+    hello.hello.version = MUSTER__WIRE_VERSION;
+    must(muster__link_new(&options, link), "link");
+    must(muster__link_send(*link, &hello, MUSTER__LINK_NOW), "hello");
+}
+
+static void poll_wire(struct muster__link *link)
+{
+    bool out = muster__link_events(link) & EPOLLOUT;
+    struct pollfd poller = {.fd = muster__link_fd(link), .events = (short)(POLLIN | (out ? POLLOUT : 0))};
+    if (poll(&poller, 1, -1) > 0)
+        while (muster__link_on_ready(link, (poller.revents & POLLOUT ? EPOLLOUT : 0) | EPOLLIN |
+                                               (poller.revents & POLLHUP ? EPOLLHUP : 0)))
+            ;
+}
+
+static void send_event(struct muster__link *link, const struct muster_value *data, unsigned number)
+{
+    struct muster__packed_value packed = {0};
+    struct muster__wire_message message = {
+        .type = MUSTER__WIRE_REQUEST, .worker = 1, .actor = 2 + 2 * (uint64_t)number};
+    message.request.kind = MUSTER__REQUEST_EVENT;
+    message.request.name = "ping";
+    message.request.started_word = MUSTER__WIRE_NO_WORD;
+    must(muster__wire_value_pack(data, &packed, NULL), "pack");
+    message.value = packed.wire;
+    while (muster__link_send(link, &message, 0) == MUSTER_QUEUE_FULL)
+        poll_wire(link);
+    muster__wire_value_clean_up(&packed);
+    if (number % 256 == 255)
+        muster__link_flush(link);
+}
+
+/* Events with the small object, from a C value to a C value in another process; nobody answers them. */
+static int bench_wire(const char *name)
+{
+    enum { COUNT = 100000 };
+    struct samples samples = {.count = 0};
+    struct muster_value *data = small_object();
+    struct muster__link *link = NULL;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        die("socketpair", strerror(errno));
+    pid_t pid = fork();
+    (void)close(ends[pid != 0]);
+    open_wire(&link, ends[pid == 0], pid == 0 ? MUSTER__WIRE_CHILD : MUSTER__WIRE_PARENT);
+    while (pid == 0)
+        poll_wire(link);
+    for (unsigned i = 0; i < 25; i++) {
+        uint64_t start_us = muster__now_us();
+        for (unsigned k = 0; k < COUNT; k++)
+            send_event(link, data, i * COUNT + k);
+        ponged = false;
+        must(muster__link_send(link, &(struct muster__wire_message){.type = MUSTER__WIRE_PING}, MUSTER__LINK_NOW),
+             "ping");
+        while (!ponged)
+            poll_wire(link);
+        if (i >= 5)
+            add(&samples, (double)(muster__now_us() - start_us) / COUNT);
+    }
+    muster__link_destroy(link);
+    (void)waitpid(pid, NULL, 0);
+    muster_value_release(data);
+    print(name, &samples, "us");
+    return 0;
 }
 
 /* ---- ten fields out and in, in the script ---- */
@@ -717,7 +852,8 @@ static int bench_new_host(const char *name, const char *ending)
 
 /* ---- SIGKILL to the next answer ---- */
 
-/* `others` workers live in the same host and come back as well; a process is in reserve. */
+/* From the kill to the answer to an event posted right after it, by the worker's next instance; a process is in
+ * reserve. */
 static int bench_revival(const char *name, const char *ending)
 {
     struct samples samples = {.count = 0};
@@ -803,10 +939,12 @@ static int bench_memory_bare(const char *name)
     return 0;
 }
 
-static int bench_named(const char *name, const char *program)
+static int bench(const char *name, const char *program)
 {
     if (strcmp(name, "socket-ping-pong") == 0)
-        return bench_socket_ping_pong(name);
+        return bench_socket_ping_pong(name, second_core());
+    if (strcmp(name, "socket-ping-pong-one-core") == 0)
+        return bench_socket_ping_pong(name, 0);
     if (strcmp(name, "socket-messages") == 0)
         return bench_socket_stream(name, MESSAGE, 50000);
     if (strcmp(name, "socket-megabyte") == 0)
@@ -814,13 +952,17 @@ static int bench_named(const char *name, const char *program)
     if (strcmp(name, "bare-process") == 0 && program)
         return bench_bare_process(name, program);
     if (strcmp(name, "round-trip-javascript") == 0)
-        return bench_round_trip(name, PROCESS, ".js");
+        return bench_round_trip(name, PROCESS, ".js", second_core());
+    if (strcmp(name, "round-trip-one-core") == 0)
+        return bench_round_trip(name, PROCESS, ".js", 0);
     if (strcmp(name, "round-trip-lua") == 0)
-        return bench_round_trip(name, PROCESS, ".lua");
+        return bench_round_trip(name, PROCESS, ".lua", second_core());
     if (strcmp(name, "round-trip-waiting") == 0)
         return bench_round_trip_waiting(name);
     if (strcmp(name, "round-trip-threads") == 0)
-        return bench_round_trip(name, THREADS, ".js");
+        return bench_round_trip(name, THREADS, ".js", 0);
+    if (strcmp(name, "one-way-wire") == 0)
+        return bench_wire(name);
     if (strcmp(name, "one-way-javascript") == 0)
         return bench_one_way(name, PROCESS, ".js", small_object(), 50000, 8192);
     if (strcmp(name, "one-way-lua") == 0)
@@ -865,5 +1007,5 @@ static int bench_named(const char *name, const char *program)
 
 int main(int argc, char **argv)
 {
-    return bench_named(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : NULL);
+    return bench(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : NULL);
 }
