@@ -391,6 +391,10 @@ bool muster__body_pump_frame(struct muster__body_pump *pump, const struct muster
         pump->shared.credit += ok ? message->credit.bytes : 0;
         break;
     case MUSTER__WIRE_BODY_ABORT:
+        if (message->status == MUSTER_OK || message->status == MUSTER_PENDING) { /* these end nothing */
+            ok = false;
+            break;
+        }
         if (!pump->shared.stop && !pump->shared.peer_stopped) {
             pump->shared.status = message->status;
             pump->shared.message = muster__strdup(message->abort.message);

@@ -165,6 +165,10 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
     struct process_host *host = user_data;
     if (*host->own.fault)
         return;
+    if (message->status == MUSTER_PENDING) {
+        muster__process_host_distrust(host, "PENDING as the end of something");
+        return;
+    }
     switch (message->type) {
     case MUSTER__WIRE_HELLO: on_hello(host, message); /* fall through */
     case MUSTER__WIRE_PONG: /* whoever talks, but does not answer, does not read */
