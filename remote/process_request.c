@@ -392,7 +392,7 @@ static void settle(struct process_request *request, struct muster__request *base
         response.body = message->value.bytes;
     } else {
         enum muster_status status =
-            muster__wire_value_unpack(&message->value, request->worker->host->link, &value, &error);
+            muster__wire_value_unpack_hostile(&message->value, request->worker->host->link, &value, &error);
         if (status == MUSTER_INVALID_ARGUMENT)
             muster__process_host_distrust(request->worker->host, "a value that is none: %s", error.message);
         if (status != MUSTER_OK)

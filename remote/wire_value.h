@@ -15,7 +15,8 @@ struct muster__packed_value {
     struct muster_bytes *buffers;
 };
 
-/* NULL packs to "no value".  NO_MEMORY; UNSUPPORTED: it holds a host object; both fill `error` (may be NULL). */
+/* NULL packs to "no value"; a message (MUSTER_TYPE_CLONE) goes as it is.  NO_MEMORY; UNSUPPORTED: it holds a host
+ * object, or too many large buffers; both fill `error` (may be NULL). */
 MUSTER_MUST_CHECK enum muster_status muster__wire_value_pack(const struct muster_value *value,
                                                              struct muster__packed_value *ret_packed,
                                                              struct muster_error *error);
@@ -27,11 +28,17 @@ MUSTER_MUST_CHECK enum muster_status muster__wire_value_send(struct muster__link
                                                              struct muster__wire_message *message,
                                                              unsigned flags,
                                                              struct muster__packed_value *packed);
-/* INVALID_ARGUMENT: these bytes are no value, and `error` (may be NULL) says where; NO_MEMORY.  No value gives NULL.  Large parts
- * are taken over from the link without a copy (muster__link_take_part), which may be NULL. */
+/* A message that nobody has looked at: whoever decodes it finds out whether it is one (muster__value_check() in
+ * runtime/value_internal.h).  NO_MEMORY, and `error` (may be NULL) says so.  No value gives NULL.  Large parts are taken over
+ * from the link without a copy (muster__link_take_part), which may be NULL. */
 MUSTER_MUST_CHECK enum muster_status muster__wire_value_unpack(const struct muster__wire_value *wire,
                                                                struct muster__link *link,
                                                                struct muster_value **ret_value,
                                                                struct muster_error *error);
+/* The same from a peer that is not trusted: it is read once, so that whoever uses it later need not doubt it.
+ * INVALID_ARGUMENT: these bytes are no value, and `error` says where. */
+MUSTER_MUST_CHECK enum muster_status
+muster__wire_value_unpack_hostile(const struct muster__wire_value *wire, struct muster__link *link,
+                                  struct muster_value **ret_value, struct muster_error *error);
 
 #endif

@@ -108,6 +108,11 @@ void muster_clone_release(struct muster_clone *clone)
     free(clone);
 }
 
+bool muster__clone_has_one_owner(const struct muster_clone *clone)
+{
+    return atomic_load_explicit(&clone->references, memory_order_acquire) == 1;
+}
+
 struct muster_bytes muster_clone_bytes(const struct muster_clone *clone)
 {
     if (clone == NULL)

@@ -396,7 +396,8 @@ enum {
      * and an error's cause: left out. */
     MUSTER_CLONE_LENIENT = 1,
     MUSTER_CLONE_DATE_AS_TEXT = 2,   /* "2026-01-31T12:00:00.000Z"; an invalid one: null.  Also LENIENT */
-    MUSTER_CLONE_DATE_AS_NUMBER = 4  /* milliseconds; an invalid one: NaN */
+    MUSTER_CLONE_DATE_AS_NUMBER = 4, /* milliseconds; an invalid one: NaN */
+    MUSTER_CLONE_VIEWS_AS_BYTES = 8  /* a view: the bytes that it shows, and nothing else is lenient */
 };
 
 struct muster_clone_value_options {

@@ -158,6 +158,9 @@ struct muster__clone_host {
     uint32_t entry;
 };
 
+/* Thread: any.  Nobody but the caller, who has a reference, can look at the message. */
+bool muster__clone_has_one_owner(const struct muster_clone *clone);
+
 /* ---- the arena and the document (clone.c) ---- */
 
 struct muster__clone_chunk;

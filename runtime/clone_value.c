@@ -150,8 +150,9 @@ static void open_container(struct value_walk *walk, const struct muster_value *c
         walk->emitter.failed = true;
 }
 
-static void emit_value(struct value_walk *walk, const struct muster_value *value)
+static void emit_value(struct value_walk *walk, const struct muster_value *given)
 {
+    const struct muster_value *value = muster__value_plain(given);
     struct muster__clone_emitter *emitter = &walk->emitter;
     enum muster_type type = muster_value_type(value);
     if (walk->depth >= MUSTER_CLONE_MAX_DEPTH && type >= MUSTER_TYPE_BYTES) {
@@ -186,6 +187,9 @@ static void emit_value(struct value_walk *walk, const struct muster_value *value
         return;
     case MUSTER_TYPE_HOST_OBJECT:
         walk->fault = "an object of the host, which cannot be cloned";
+        return;
+    case MUSTER_TYPE_CLONE:
+        walk->fault = "a message that is no tree, inside of a tree";
         return;
     }
 }
@@ -611,6 +615,10 @@ static struct muster_value *object_value(struct tree_walk *walk, const struct mu
         return bytes_value(walk, node);
     case MUSTER_CLONE_HOST:
         return refuse(walk, "a host object");
+    case MUSTER_CLONE_VIEW:
+        if ((walk->options.flags & MUSTER_CLONE_VIEWS_AS_BYTES) != 0)
+            return bytes_value(walk, node);
+        break;
     default:
         break;
     }

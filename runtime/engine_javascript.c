@@ -34,12 +34,13 @@ static const struct {
 } entry_places[JS_ENTRY_COUNT] = {
     [JS_ENTRY_FETCH] = {"core_fetch", "fetch"},  [JS_ENTRY_EVENT] = {"core", "event"},
     [JS_ENTRY_CALL] = {"core2", "call"},         [JS_ENTRY_CANCEL] = {"core_fetch", "cancel"},
-    [JS_ENTRY_INVOKE] = {"core", "invoke"},      [JS_ENTRY_TIMER] = {"core2", "timer"},
+    [JS_ENTRY_INVOKE] = {"core", "invoke"},
+    [JS_ENTRY_ANSWER] = {"core", "answer"},      [JS_ENTRY_TIMER] = {"core2", "timer"},
     [JS_ENTRY_REJECTION] = {"core2", "rejection"}, [JS_ENTRY_MODULE] = {"core2", "module"},
     [JS_ENTRY_HANDLES] = {"core2", "handles"},
 };
 static const char *const property_names[JS_NAME_COUNT] = {
-    "name", "message", "stack", "line", "column", "sourceURL", "get", "set", "value",
+    "name", "message", "stack", "line", "column", "sourceURL", "get", "set", "value", "length",
 };
 
 static _Thread_local struct muster__realm *current;
@@ -139,6 +140,7 @@ static enum muster_status vm_new(const struct muster__vm_options *options, struc
     struct muster__vm *vm = calloc(1, sizeof *vm);
     if (!vm)
         return MUSTER_NO_MEMORY;
+    muster__js_release_dead_vms();
     vm->group = JSContextGroupCreate();
     vm_limit(vm, options);
     *ret_vm = vm;
@@ -150,7 +152,7 @@ static void vm_destroy(struct muster__vm *vm)
     if (!vm)
         return;
     MUSTER_CHECK(vm->realms == NULL);
-    JSContextGroupRelease(vm->group);
+    muster__js_release_vm(vm);
     free(vm->scratch);
     free(vm);
 }
@@ -171,6 +173,8 @@ static size_t vm_memory(struct muster__vm *vm)
 
 static void vm_trim(struct muster__vm *vm)
 {
+    if (vm->ballast)
+        muster__js_drop_ballast(vm->ballast_realm);
     if (vm->realms)
         JSSynchronousGarbageCollectForDebugging(vm->realms->context);
     free(vm->scratch);
@@ -302,7 +306,7 @@ static void tell_evaluated(struct muster__realm *realm)
     muster_error_clean_up(&realm->evaluation_error);
 }
 
-static enum muster_status begin(struct muster__realm *realm)
+enum muster_status muster__js_begin(struct muster__realm *realm)
 {
     struct muster__vm *vm = realm->vm;
     current = realm;
@@ -338,7 +342,7 @@ static enum muster_status enter(struct muster__realm *realm, enum muster__js_ent
                                 JSValueRef *ret_exception)
 {
     JSValueRef exception = NULL;
-    enum muster_status status = begin(realm);
+    enum muster_status status = muster__js_begin(realm);
     if (status != MUSTER_OK)
         return status;
     JSObjectRef function = entry_of(realm, entry, &exception);
@@ -403,21 +407,26 @@ static enum muster_status dispatch(struct muster__realm *realm, struct muster__j
     JSValueRef id = JSValueMakeNumber(context, id_of(delivery));
     if (request->kind == MUSTER__REQUEST_FETCH)
         return enter(realm, JS_ENTRY_FETCH, 1, &id, ret_result, ret_exception);
-    JSValueRef data = muster__js_from_value(realm, context, request->data, ret_exception);
+    bool is_message = muster__js_is_message(request->data);
+    JSValueRef data = is_message ? JSValueMakeUndefined(context)
+                                 : muster__js_from_value(realm, context, request->data, ret_exception);
     if (*ret_exception)
         return realm->vm->cut;
-    JSValueRef name = text_value(realm, request->name);
-    if (request->kind == MUSTER__REQUEST_CALL) {
-        const JSValueRef arguments[] = {id, name, data};
-        return enter(realm, JS_ENTRY_CALL, 3, arguments, ret_result, ret_exception);
-    }
-    const JSValueRef arguments[] = {id, JSValueMakeNumber(context, request->kind), name, data};
-    return enter(realm, JS_ENTRY_EVENT, 4, arguments, ret_result, ret_exception);
+    realm->incoming = is_message ? request->data : NULL;
+    const JSValueRef name = text_value(realm, request->name), flag = JSValueMakeBoolean(context, is_message);
+    const JSValueRef call[] = {id, name, data, flag};
+    const JSValueRef event[] = {id, JSValueMakeNumber(context, request->kind), name, data, flag};
+    enum muster_status status =
+        request->kind == MUSTER__REQUEST_CALL
+            ? enter(realm, JS_ENTRY_CALL, 4, call, ret_result, ret_exception)
+            : enter(realm, JS_ENTRY_EVENT, 5, event, ret_result, ret_exception);
+    realm->incoming = NULL;
+    return status;
 }
 
 static enum muster_status deliver(struct muster__realm *realm, struct muster__request *request)
 {
-    enum muster_status status = begin(realm);
+    enum muster_status status = muster__js_begin(realm);
     if (status != MUSTER_OK)
         return status;
     struct muster__js_delivery *delivery = delivery_new(realm, request);
@@ -451,7 +460,7 @@ static enum muster_status timer_fired(struct muster__realm *realm, uint32_t id)
 
 static enum muster_status host_call_ended(struct muster__realm *realm, struct muster_host_call *call)
 {
-    enum muster_status status = begin(realm);
+    enum muster_status status = muster__js_begin(realm);
     return status == MUSTER_OK ? muster__js_host_call_ended(realm, call) : status;
 }
 
@@ -613,7 +622,7 @@ static JSStringRef property_name(enum muster__js_name name)
 static bool realm_prepare(struct muster__realm *realm)
 {
     JSValueRef exception = NULL;
-    if (begin(realm) != MUSTER_OK)
+    if (muster__js_begin(realm) != MUSTER_OK)
         return false;
     JSValueRef rehearse = muster__js_export(realm, "core_fetch", "rehearse", &exception);
     if (exception || !JSValueIsObject(realm->context, rehearse))
@@ -650,7 +659,7 @@ static enum muster_status realm_new(struct muster__vm *vm, const struct muster__
     realm->worker = options->worker;
     realm->type = options->type;
     realm->context = JSGlobalContextCreateInGroup(vm->group, NULL);
-    enum muster_status status = begin(realm);
+    enum muster_status status = muster__js_begin(realm);
     if (status == MUSTER_OK && !set_up(realm))
         status = vm->cut != MUSTER_OK ? vm->cut : MUSTER_NO_MEMORY;
     if (status != MUSTER_OK) {
@@ -714,6 +723,8 @@ static void realm_destroy(struct muster__realm *realm)
         JSValueUnprotect(realm->context, realm->error_constructor);
     if (realm->define)
         JSValueUnprotect(realm->context, realm->define);
+    muster__js_clone_clean_up(realm);
+    muster__js_stop_lending(realm);
     if (realm->native)
         JSValueUnprotect(realm->context, realm->native);
     unlink_realm(realm);
@@ -824,7 +835,7 @@ static enum muster_status evaluate(struct muster__realm *realm,
                                    struct muster_error *error)
 {
     JSValueRef exception = NULL;
-    enum muster_status status = begin(realm);
+    enum muster_status status = muster__js_begin(realm);
     if (status == MUSTER_OK && !adopt_identity(realm, identity))
         status = MUSTER_NO_MEMORY;
     if (status != MUSTER_OK) {

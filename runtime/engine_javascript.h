@@ -8,6 +8,7 @@
 #include "runtime/engine_outgoing.h"
 #include "runtime/jsc_private.h"
 #include "runtime/source_map.h"
+#include "runtime/value_internal.h"
 
 struct muster__vm {
     JSContextGroupRef group;
@@ -23,6 +24,10 @@ struct muster__vm {
     uint64_t memory_at_us;
     struct muster__realm *realms; /* any context will do to ask about memory */
 
+    struct muster__js_lender *lender; /* NULL: never lent any memory */
+    JSObjectRef ballast;              /* protected by its realm; NULL: none */
+    struct muster__realm *ballast_realm;
+
     char *scratch; /* for texts on their way out; reused */
     size_t scratch_size;
 };
@@ -34,6 +39,7 @@ enum muster__js_entry {
     JS_ENTRY_CALL,
     JS_ENTRY_CANCEL,
     JS_ENTRY_INVOKE,
+    JS_ENTRY_ANSWER,
     JS_ENTRY_TIMER,
     JS_ENTRY_REJECTION,
     JS_ENTRY_MODULE,
@@ -51,8 +57,12 @@ enum muster__js_name { /* cached property names */
     JS_NAME_GET,
     JS_NAME_SET,
     JS_NAME_VALUE,
+    JS_NAME_LENGTH,
     JS_NAME_COUNT
 };
+
+/* Functions of the chunk clone. */
+enum muster__js_codec { JS_CODEC_SHARE, JS_CODEC_RECEIVE, JS_CODEC_COUNT };
 
 /* A request while something of it runs.  Scripts know it by a number that is never used again. */
 struct muster__js_delivery {
@@ -109,6 +119,15 @@ struct muster__realm {
     JSObjectRef define;            /* Object.defineProperty; likewise */
     uint64_t defined[2];           /* which of the lazy globals are there */
 
+    JSObjectRef codec[JS_CODEC_COUNT]; /* protected; NULL: not asked for yet */
+    JSObjectRef inbox;                 /* an Uint8Array over the next; for messages on their way in */
+    char *inbox_memory;
+    size_t inbox_size;
+    const struct muster_value *incoming; /* the message of this entry; borrowed; NULL: none, or taken */
+    struct muster_clone *packed;  /* what the encoder made last; NULL: taken */
+    bool met_host_object;         /* the encoder did */
+    JSValueRef object_prototype;  /* Object.prototype; NULL: not asked for yet */
+
     struct muster__js_delivery **deliveries;
     size_t delivery_count, delivery_capacity; /* slots ever used */
     struct muster__js_delivery *idle; /* slots to use again */
@@ -135,6 +154,8 @@ struct muster__realm {
 
 /* The realm whose entry runs on this thread: how callbacks know where they are. */
 struct muster__realm *muster__js_current(void);
+/* Before an entry, and before the codec is used outside of one.  Not OK: why nothing runs here any more. */
+enum muster_status muster__js_begin(struct muster__realm *realm);
 /* One entry into the VM. *ret_result (may be NULL) is undefined when the script threw. */
 enum muster_status muster__js_enter(struct muster__realm *realm, enum muster__js_entry entry,
                                     size_t count, const JSValueRef *arguments, JSValueRef *ret_result);
@@ -165,6 +186,8 @@ JSStringRef muster__js_string(const char *text, size_t length);
 JSValueRef muster__js_text(JSContextRef context, const char *text); /* NULL: undefined */
 /* As UTF-8, in the VM's scratch memory until the next such call.  NULL: out of memory. */
 char *muster__js_scratch(struct muster__vm *vm, JSStringRef string, size_t *ret_length);
+/* Whether that said all: no half character was lost.  `length` is of the UTF-8. */
+bool muster__js_is_well_formed(JSStringRef string, size_t length);
 /* As above, of a value (converted as String() does); freed by the caller.  NULL: it threw, or memory. */
 char *muster__js_copy_text(JSContextRef context, JSValueRef value, size_t *ret_length);
 bool muster__js_reserve_scratch(struct muster__vm *vm, size_t size);
@@ -181,11 +204,50 @@ JSValueRef muster__js_throw(JSContextRef context, const char *name, const char *
                             JSValueRef *exception);
 void muster__js_out_of_memory(JSContextRef context, JSValueRef *exception);
 
+/* ---- engine_javascript_clone.c ---- */
+
+/* What is sent to another script.  `is_list`: an array of arguments.  NULL: *exception says why. */
+struct muster_value *muster__js_to_value(struct muster__realm *realm, JSContextRef context,
+                                         JSValueRef value, bool is_list, JSValueRef *exception);
+/* As above, for what is known to be more than a tree can say. */
+struct muster_value *muster__js_pack(struct muster__realm *realm, JSContextRef context,
+                                     JSValueRef value, bool is_list, JSValueRef *exception);
+/* Whether it takes the codec to read it.  An entry is dear: so it is read inside of the one that it is for. */
+bool muster__js_is_message(const struct muster_value *value);
+/* What a message says; *exception says why not. */
+JSValueRef muster__js_unpack(struct muster__realm *realm, JSContextRef context,
+                             const struct muster_value *value, JSValueRef *exception);
+void muster__js_clone_clean_up(struct muster__realm *realm);
+
+/* ---- engine_javascript_buffer.c ---- */
+
+/* The bytes of an ArrayBuffer that no script can reach, for a message.  False: out of memory. */
+bool muster__js_buffer_take(struct muster__realm *realm, JSContextRef context, JSObjectRef buffer,
+                            struct muster_clone_buffer *ret_buffer);
+/* An ArrayBuffer over the bytes, which are taken unless memory for it was missing.  While it is attached, its
+ * content has this id, by which it can be handed on without asking for its pointer (which would pin it). */
+JSObjectRef muster__js_buffer_make(struct muster__realm *realm, JSContextRef context,
+                                   struct muster_clone_buffer *take_buffer, double *ret_id,
+                                   JSValueRef *exception);
+/* `keep`: the content will outlive its ArrayBuffer, until it is not kept any more or made part of a message. */
+void muster__js_buffer_keep(double id, bool keep);
+struct muster_clone_buffer muster__js_buffer_kept(double id);
+void muster__js_drop_ballast(struct muster__realm *realm);
+/* The realm ends: what others still use of its memory stays. */
+void muster__js_stop_lending(struct muster__realm *realm);
+/* Its realms are gone; so is the group, as soon as nobody uses its memory. */
+void muster__js_release_vm(struct muster__vm *vm);
+void muster__js_release_dead_vms(void);
+
 /* ---- engine_javascript_value.c ---- */
 
-/* NULL: *exception says why. */
-struct muster_value *muster__js_to_value(struct muster__realm *realm, JSContextRef context,
-                                         JSValueRef value, JSValueRef *exception);
+#define MUSTER__JS_ANY_DEPTH 256
+
+/* As a tree, whose objects are at most so deep.  NULL: *ret_is_rich, if a message could say more or
+ * deeper; else *exception says why. */
+struct muster_value *muster__js_to_tree(struct muster__realm *realm, JSContextRef context,
+                                        JSValueRef value, unsigned depth, bool *ret_is_rich,
+                                        JSValueRef *exception);
 JSValueRef muster__js_from_value(struct muster__realm *realm, JSContextRef context,
                                  const struct muster_value *value, JSValueRef *exception);
 /* Fills `error`, mapped to the author's places. */
@@ -216,6 +278,9 @@ void muster__js_let_go(JSContextRef context, struct muster__js_waiter *waiter);
 enum muster_status muster__js_settle_waiter(struct muster__realm *realm,
                                             struct muster__js_waiter *waiter, bool rejected,
                                             JSValueRef value);
+/* As above, with what the value says (borrowed); a message that cannot be read rejects. */
+enum muster_status muster__js_settle_waiter_with(struct muster__realm *realm, struct muster__js_waiter *waiter,
+                                                 const struct muster_value *value);
 void muster__js_drop_outgoing(struct muster__realm *realm);
 
 /* ---- engine_javascript_body.c ---- */
@@ -224,6 +289,10 @@ void muster__js_drop_outgoing(struct muster__realm *realm);
     JSValueRef name(JSContextRef context, JSObjectRef function, JSObjectRef this_object,          \
                     size_t count, const JSValueRef arguments[], JSValueRef *exception)
 
+MUSTER__JS_CALLBACK(muster__js_native_packed);
+MUSTER__JS_CALLBACK(muster__js_native_is_host_object);
+MUSTER__JS_CALLBACK(muster__js_native_incoming);
+MUSTER__JS_CALLBACK(muster__js_native_keep);
 MUSTER__JS_CALLBACK(muster__js_native_respond);
 MUSTER__JS_CALLBACK(muster__js_native_respond_stream);
 MUSTER__JS_CALLBACK(muster__js_native_stream_write);

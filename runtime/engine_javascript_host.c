@@ -77,14 +77,28 @@ const struct muster_value *muster__js_host_value(JSContextRef context, JSValueRe
 
 /* ---- calls ---- */
 
-static JSValueRef outcome(struct muster__realm *realm, JSContextRef context,
-                          const struct muster_host_call *call, bool *ret_thrown,
-                          JSValueRef *exception)
+static JSValueRef thrown_by(struct muster__realm *realm, JSContextRef context,
+                            const struct muster_host_call *call)
 {
-    *ret_thrown = call->error.message != NULL;
-    if (*ret_thrown)
-        return muster__js_make_error(realm, context, call->error.name, call->error.message, NULL);
-    return muster__js_from_value(realm, context, call->result, exception);
+    return muster__js_make_error(realm, context, call->error.name, call->error.message, NULL);
+}
+
+/* Of a call that ended at once. */
+static JSValueRef outcome(struct muster__realm *realm, JSContextRef context,
+                          const struct muster_host_call *call, JSValueRef *exception)
+{
+    if (call->error.message == NULL)
+        return muster__js_from_value(realm, context, call->result, exception);
+    *exception = thrown_by(realm, context, call);
+    return JSValueMakeUndefined(context);
+}
+
+/* All of them in one message. */
+static struct muster_value *collect_rich(struct muster__realm *realm, JSContextRef context, size_t count,
+                                         const JSValueRef arguments[], JSValueRef *exception)
+{
+    JSObjectRef list = JSObjectMakeArray(context, count, arguments, exception);
+    return list ? muster__js_pack(realm, context, list, true, exception) : NULL;
 }
 
 static struct muster_value *collect(struct muster__realm *realm, JSContextRef context, size_t count,
@@ -92,10 +106,14 @@ static struct muster_value *collect(struct muster__realm *realm, JSContextRef co
 {
     struct muster_value *array = muster_value_new_array();
     for (size_t i = 0; array && i < count; i++) {
-        struct muster_value *item = muster__js_to_value(realm, context, arguments[i], exception);
+        bool is_rich = false;
+        struct muster_value *item = muster__js_to_tree(realm, context, arguments[i],
+                                                       MUSTER__JS_ANY_DEPTH, &is_rich, exception);
         if (item && muster_value_append(array, item) == MUSTER_OK)
             continue;
         muster_value_release(array);
+        if (is_rich)
+            return collect_rich(realm, context, count, arguments, exception);
         if (item)
             muster__js_out_of_memory(context, exception);
         return NULL;
@@ -135,14 +153,10 @@ static JSValueRef run(struct muster__realm *realm, JSContextRef context, struct 
     }
     if (!muster__host_call_run(call))
         return wait_for(realm, context, call, open, exception);
-    bool thrown = false;
-    JSValueRef value = outcome(realm, context, call, &thrown, exception);
+    JSValueRef value = outcome(realm, context, call, exception);
     free(open);
     muster__host_call_destroy(call);
-    if (!thrown)
-        return value;
-    *exception = value;
-    return JSValueMakeUndefined(context);
+    return value;
 }
 
 static struct muster_host_call *new_method_call(JSContextRef context,
@@ -186,11 +200,10 @@ enum muster_status muster__js_host_call_ended(struct muster__realm *realm,
     if (!open)
         return MUSTER_OK;
     call->engine_data = NULL;
-    bool thrown = false;
-    JSValueRef exception = NULL;
-    JSValueRef value = outcome(realm, realm->context, call, &thrown, &exception);
-    enum muster_status status = muster__js_settle_waiter(realm, &open->waiter, thrown || exception,
-                                                         exception ? exception : value);
+    bool thrown = call->error.message != NULL;
+    enum muster_status status =
+        thrown ? muster__js_settle_waiter(realm, &open->waiter, true, thrown_by(realm, realm->context, call))
+               : muster__js_settle_waiter_with(realm, &open->waiter, call->result);
     *(open->previous ? &open->previous->next : &realm->calls) = open->next;
     if (open->next)
         open->next->previous = open->previous;

@@ -212,7 +212,7 @@ NATIVE(returned)
     MUSTER_CHECK(count == 2);
     if (!delivery)
         return UNDEFINED;
-    struct muster_value *value = muster__js_to_value(realm, context, arguments[1], exception);
+    struct muster_value *value = muster__js_to_value(realm, context, arguments[1], false, exception);
     if (!value)
         return UNDEFINED;
     const struct muster__outcome outcome = {.status = MUSTER_OK, .value = value};
@@ -393,6 +393,26 @@ enum muster_status muster__js_settle_waiter(struct muster__realm *realm,
     return status;
 }
 
+enum muster_status muster__js_settle_waiter_with(struct muster__realm *realm,
+                                                 struct muster__js_waiter *waiter,
+                                                 const struct muster_value *value)
+{
+    JSValueRef exception = NULL;
+    if (!muster__js_is_message(value)) {
+        JSValueRef made = muster__js_from_value(realm, realm->context, value, &exception);
+        return muster__js_settle_waiter(realm, waiter, exception != NULL, exception ? exception : made);
+    }
+    struct muster__js_waiter taken = *waiter; /* as above */
+    *waiter = (struct muster__js_waiter){NULL, NULL};
+    const JSValueRef arguments[] = {taken.resolve, taken.reject ? taken.reject : taken.resolve};
+    realm->incoming = value;
+    enum muster_status status =
+        taken.resolve ? muster__js_enter(realm, JS_ENTRY_ANSWER, 2, arguments, NULL) : MUSTER_OK;
+    realm->incoming = NULL;
+    muster__js_let_go(realm->context, &taken);
+    return status;
+}
+
 /* ---- other workers ---- */
 
 static void outgoing_settled(struct muster__note *note, struct muster__realm *realm)
@@ -400,19 +420,21 @@ static void outgoing_settled(struct muster__note *note, struct muster__realm *re
     struct muster__outgoing *outgoing = muster__outgoing_of(note);
     struct muster__js_waiter waiter = {outgoing->engine_data, outgoing->engine_more};
     const struct muster_error *error = &outgoing->error;
-    JSValueRef exception = NULL, value;
-    bool failed = outgoing->status != MUSTER_OK && outgoing->status != MUSTER_PASSED;
-    if (failed)
-        value = muster__js_make_error(realm, realm->context, error->name,
-                                      error->message ? error->message
-                                                     : muster_status_sentence(outgoing->status),
-                                      NULL);
-    else
-        value = muster__js_from_value(realm, realm->context, outgoing->value, &exception);
     outgoing->engine_data = outgoing->engine_more = NULL;
+    if (outgoing->status == MUSTER_OK || outgoing->status == MUSTER_PASSED) {
+        struct muster_value *value = outgoing->value;
+        outgoing->value = NULL;
+        muster__outgoing_done(&realm->outgoing, outgoing);
+        (void)muster__js_settle_waiter_with(realm, &waiter, value);
+        muster_value_release(value);
+        return;
+    }
+    JSValueRef thrown = muster__js_make_error(realm, realm->context, error->name,
+                                              error->message ? error->message
+                                                             : muster_status_sentence(outgoing->status),
+                                              NULL);
     muster__outgoing_done(&realm->outgoing, outgoing);
-    (void)muster__js_settle_waiter(realm, &waiter, failed || exception,
-                                   exception ? exception : value);
+    (void)muster__js_settle_waiter(realm, &waiter, true, thrown);
 }
 
 void muster__js_drop_outgoing(struct muster__realm *realm)
@@ -432,14 +454,13 @@ NATIVE(dispatch)
     struct muster__outgoing *outgoing = NULL;
     UNUSED;
     MUSTER_CHECK(count == 6);
-    struct muster_value *data = muster__js_to_value(realm, context, arguments[2], exception);
+    bool is_call = JSValueToBoolean(context, arguments[3]);
+    struct muster_value *data = muster__js_to_value(realm, context, arguments[2], is_call, exception);
     if (!data)
         return UNDEFINED; /* the promise's executor threw: it is rejected */
     char *scope = muster__js_copy_text(context, arguments[0], NULL);
     char *name = muster__js_copy_text(context, arguments[1], NULL);
-    enum muster__request_kind kind = JSValueToBoolean(context, arguments[3])
-                                         ? MUSTER__REQUEST_CALL
-                                         : MUSTER__REQUEST_EVENT;
+    enum muster__request_kind kind = is_call ? MUSTER__REQUEST_CALL : MUSTER__REQUEST_EVENT;
     enum muster_status status = MUSTER_NO_MEMORY;
     if (scope && name)
         status = muster__outgoing_send(&realm->outgoing, realm->host, realm->worker, scope, kind, name,
@@ -491,6 +512,10 @@ static const JSStaticFunction functions[] = {
     FUNCTION(hold),       FUNCTION(release),      FUNCTION(fail),        FUNCTION(returned),
     FUNCTION(evaluated),  FUNCTION(timerSet),     FUNCTION(timerClear),  FUNCTION(identity),
     FUNCTION(skipWaiting), FUNCTION(close),       FUNCTION(importScript), FUNCTION(dispatch),
+    {"keep", muster__js_native_keep, kJSPropertyAttributeReadOnly},
+    {"incoming", muster__js_native_incoming, kJSPropertyAttributeReadOnly},
+    {"packed", muster__js_native_packed, kJSPropertyAttributeReadOnly},
+    {"isHostObject", muster__js_native_is_host_object, kJSPropertyAttributeReadOnly},
     {"requestHead", muster__js_native_request_head, kJSPropertyAttributeReadOnly},
     {"requestBody", muster__js_native_request_body, kJSPropertyAttributeReadOnly},
     {"bodyRead", muster__js_native_body_read, kJSPropertyAttributeReadOnly},

@@ -212,6 +212,22 @@ char *muster__js_scratch(struct muster__vm *vm, JSStringRef string, size_t *ret_
     return vm->scratch;
 }
 
+bool muster__js_is_well_formed(JSStringRef string, size_t length)
+{
+    size_t count = JSStringGetLength(string);
+    if (length == count)
+        return true; /* all ASCII */
+    const JSChar *units = JSStringGetCharactersPtr(string);
+    for (size_t i = 0; i < count; i++) {
+        if (units[i] < 0xD800 || units[i] >= 0xE000)
+            continue;
+        if (units[i] >= 0xDC00 || i + 1 == count || units[i + 1] < 0xDC00 || units[i + 1] >= 0xE000)
+            return false;
+        i++;
+    }
+    return true;
+}
+
 char *muster__js_copy_text(JSContextRef context, JSValueRef value, size_t *ret_length)
 {
     JSStringRef string = JSValueToStringCopy(context, value, NULL);

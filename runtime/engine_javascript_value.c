@@ -1,21 +1,21 @@
 /* runtime/engine_javascript_value.c - values and errors between scripts and C.
  *
- * A value is a tree: cycles, functions, symbols and what is nested too deep are a TypeError.  Objects
- * give their own enumerable properties (getters run), dates the text of toJSON(), views and buffers a
- * copy of their bytes.  Thread: the VM's. */
+ * A value is a tree.  Plain objects give their own enumerable properties (getters run), views and buffers
+ * a copy of their bytes, errors their name, message and stack.  Whatever is more than that is left to
+ * messages (engine_javascript_clone.c), which begin anew: a getter may then run twice.  Thread: the VM's. */
 #include "runtime/engine_javascript.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 256
-
 /* The objects that are being walked, innermost first: how a cycle is seen. */
 struct walk {
     const struct walk *outer;
     JSObjectRef object;
     unsigned depth;
+    unsigned depth_max;
+    bool *is_rich;
 };
 
 static struct muster_value *walk(struct muster__realm *realm, JSContextRef context, JSValueRef value,
@@ -34,6 +34,14 @@ static struct muster_value *refuse(JSContextRef context, const char *message, JS
     return NULL;
 }
 
+/* The walk ends here; the exception is only to end it, and is thrown to nobody. */
+static struct muster_value *leave(JSContextRef context, const struct walk *outer, JSValueRef *exception)
+{
+    *outer->is_rich = true;
+    *exception = JSValueMakeNull(context);
+    return NULL;
+}
+
 static struct muster_value *or_no_memory(JSContextRef context, struct muster_value *value,
                                          JSValueRef *exception)
 {
@@ -42,16 +50,22 @@ static struct muster_value *or_no_memory(JSContextRef context, struct muster_val
     return value;
 }
 
+/* Of what only C will read, half characters become U+FFFD. */
 static struct muster_value *string_to_value(struct muster__realm *realm, JSContextRef context,
-                                            JSValueRef value, JSValueRef *exception)
+                                            JSValueRef value, const struct walk *outer,
+                                            JSValueRef *exception)
 {
     size_t length = 0;
     JSStringRef string = JSValueToStringCopy(context, value, exception);
     if (!string)
         return NULL;
     char *text = muster__js_scratch(realm->vm, string, &length);
-    struct muster_value *made = text ? muster_value_new_string(text, length) : NULL;
+    bool is_lost = text && outer->depth_max < MUSTER__JS_ANY_DEPTH &&
+                   !muster__js_is_well_formed(string, length);
+    struct muster_value *made = text && !is_lost ? muster_value_new_string(text, length) : NULL;
     JSStringRelease(string);
+    if (is_lost)
+        return leave(context, outer, exception);
     return or_no_memory(context, made, exception);
 }
 
@@ -133,46 +147,46 @@ static struct muster_value *object_to_value(struct muster__realm *realm, JSConte
     return NULL;
 }
 
-static struct muster_value *date_to_value(struct muster__realm *realm, JSContextRef context,
-                                          JSObjectRef date, JSValueRef *exception)
+/* Neither a class of the script's nor a Map, a RegExp, a Promise. */
+static bool is_plain(struct muster__realm *realm, JSContextRef context, JSObjectRef object)
 {
-    JSStringRef name = JSStringCreateWithUTF8CString("toJSON");
-    JSValueRef function = JSObjectGetProperty(context, date, name, exception);
-    JSStringRelease(name);
-    if (*exception || !JSValueIsObject(context, function))
-        return *exception ? NULL : refuse(context, "this Date has no toJSON()", exception);
-    JSValueRef text =
-        JSObjectCallAsFunction(context, (JSObjectRef)function, date, 0, NULL, exception);
-    if (*exception)
-        return NULL;
-    return JSValueIsString(context, text) ? string_to_value(realm, context, text, exception)
-                                          : or_no_memory(context, muster_value_new_null(), exception);
+    JSValueRef prototype = JSObjectGetPrototype(context, object);
+    if (!realm->object_prototype) {
+        realm->object_prototype = JSObjectGetPrototype(context, JSObjectMake(context, NULL, NULL));
+        JSValueProtect(context, realm->object_prototype);
+    }
+    return JSValueIsNull(context, prototype) ||
+           JSValueIsStrictEqual(context, prototype, realm->object_prototype);
+}
+
+static bool is_being_walked(const struct walk *at, JSObjectRef object)
+{
+    while (at && at->object != object)
+        at = at->outer;
+    return at != NULL;
 }
 
 static struct muster_value *walk_object(struct muster__realm *realm, JSContextRef context,
                                         JSObjectRef object, const struct walk *outer,
                                         JSValueRef *exception)
 {
-    const struct walk here = {outer, object, outer ? outer->depth + 1 : 1};
+    const struct walk here = {outer, object, outer->depth + 1, outer->depth_max, outer->is_rich};
     struct muster_bytes bytes;
     const struct muster_value *host = muster__js_host_value(context, object);
     if (host)
         return muster_value_acquire(host);
-    if (muster__js_view(context, object, &bytes))
-        return or_no_memory(context, muster_value_new_bytes(bytes.data, bytes.length), exception);
     if (JSObjectIsFunction(context, object))
         return refuse(context, "a function cannot be passed", exception);
-    if (is_error(realm, context, object))
-        return error_to_value(realm, context, object, exception);
-    if (JSValueIsDate(context, object))
-        return date_to_value(realm, context, object, exception);
-    if (here.depth > DEPTH_MAX)
-        return refuse(context, "the value is nested too deep to be passed", exception);
-    for (const struct walk *at = outer; at; at = at->outer)
-        if (at->object == object)
-            return refuse(context, "a value that contains itself cannot be passed", exception);
-    return JSValueIsArray(context, object) ? array_to_value(realm, context, &here, exception)
-                                           : object_to_value(realm, context, &here, exception);
+    if (here.depth > here.depth_max || is_being_walked(outer, object))
+        return leave(context, outer, exception);
+    if (muster__js_view(context, object, &bytes))
+        return or_no_memory(context, muster_value_new_bytes(bytes.data, bytes.length), exception);
+    if (JSValueIsArray(context, object))
+        return array_to_value(realm, context, &here, exception);
+    if (is_plain(realm, context, object))
+        return object_to_value(realm, context, &here, exception);
+    return is_error(realm, context, object) ? error_to_value(realm, context, object, exception)
+                                            : leave(context, outer, exception);
 }
 
 static struct muster_value *walk(struct muster__realm *realm, JSContextRef context, JSValueRef value,
@@ -190,22 +204,24 @@ static struct muster_value *walk(struct muster__realm *realm, JSContextRef conte
         return or_no_memory(
             context, muster_value_new_number(JSValueToNumber(context, value, exception)), exception);
     case kJSTypeString:
-        return string_to_value(realm, context, value, exception);
+        return string_to_value(realm, context, value, outer, exception);
     case kJSTypeObject:
         return walk_object(realm, context, (JSObjectRef)value, outer, exception);
     default:
-        return refuse(context, JSValueIsSymbol(context, value) ? "a symbol cannot be passed"
-                                                               : "a BigInt cannot be passed",
-                      exception);
+        return JSValueIsSymbol(context, value)
+                   ? refuse(context, "a symbol cannot be passed", exception)
+                   : leave(context, outer, exception);
     }
 }
 
-struct muster_value *muster__js_to_value(struct muster__realm *realm, JSContextRef context,
-                                         JSValueRef value, JSValueRef *exception)
+struct muster_value *muster__js_to_tree(struct muster__realm *realm, JSContextRef context,
+                                        JSValueRef value, unsigned depth, bool *ret_is_rich,
+                                        JSValueRef *exception)
 {
     JSValueRef thrown = NULL;
-    struct muster_value *made = walk(realm, context, value, NULL, &thrown);
-    if (thrown && exception)
+    const struct walk outside = {.depth_max = depth, .is_rich = ret_is_rich};
+    struct muster_value *made = walk(realm, context, value, &outside, &thrown);
+    if (thrown && !*ret_is_rich)
         *exception = thrown;
     return made;
 }
@@ -279,6 +295,8 @@ JSValueRef muster__js_from_value(struct muster__realm *realm, JSContextRef conte
     JSValueRef *thrown = exception ? exception : &ignored;
     struct muster_bytes bytes;
     const struct muster_error *error;
+    if (muster_value_clone(value))
+        return muster__js_unpack(realm, context, value, thrown);
     switch (muster_value_type(value)) {
     case MUSTER_TYPE_UNDEFINED:
         return JSValueMakeUndefined(context);
@@ -304,6 +322,8 @@ JSValueRef muster__js_from_value(struct muster__realm *realm, JSContextRef conte
         return muster__js_make_error(realm, context, error->name, error->message, error->stack);
     case MUSTER_TYPE_HOST_OBJECT:
         return muster__js_host_object(realm, context, value, thrown);
+    case MUSTER_TYPE_CLONE: /* it was unpacked above */
+        break;
     }
     return JSValueMakeUndefined(context);
 }

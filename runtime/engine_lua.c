@@ -53,8 +53,10 @@ static void *allocate(void *user_data, void *pointer, size_t old_size, size_t ne
     if (new_size > old_size && over_limit(vm, new_size - old_size))
         return refuse(vm);
     void *result = realloc(pointer, new_size);
+    if (result == NULL && new_size > old_size)
+        return refuse(vm);
     if (result == NULL)
-        return new_size <= old_size ? pointer : refuse(vm);
+        result = pointer; /* a block that cannot shrink stays as it is, and Lua counts it as smaller */
     vm->memory += new_size;
     vm->memory -= old_size;
     if (new_size > old_size)

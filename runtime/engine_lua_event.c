@@ -515,11 +515,17 @@ static void call_ended(lua_State *L, struct muster__lua_task *task, int results)
         fail_from_task(L, task, MUSTER_SCRIPT_ERROR);
         return;
     }
-    const char *problem = NULL;
-    struct muster_value *value = results > 0
-                                     ? muster__lua_to_value(task->thread, -results, &problem)
-                                     : muster_value_new_undefined();
-    if (problem != NULL) {
+    char problem[MUSTER__LUA_PROBLEM] = "out of memory";
+    struct muster_value *value = NULL;
+    if (results > 0 && lua_checkstack(task->thread, 1)) {
+        lua_pushvalue(task->thread, -results);
+        lua_xmove(task->thread, L, 1);
+        value = muster__lua_to_value(L, -1, problem);
+        lua_pop(L, 1);
+    } else if (results == 0) {
+        value = muster_value_new_undefined();
+    }
+    if (value == NULL) {
         struct muster_error error = {0};
         muster_error_set(&error, MUSTER_SCRIPT_ERROR, "%s returned what cannot be sent: %s",
                          task->flight->request->name, problem);
@@ -531,6 +537,21 @@ static void call_ended(lua_State *L, struct muster__lua_task *task, int results)
     muster_value_release(value);
 }
 
+static int arguments_entry(lua_State *L)
+{
+    const struct muster_value *arguments = lua_touserdata(L, 1);
+    return arguments != NULL ? muster__lua_push_arguments(L, arguments) : 0;
+}
+
+/* On top: why they could not be made; bytes of another process may be no message at all. */
+static void refuse_arguments(lua_State *L, struct muster__lua_flight *flight)
+{
+    struct muster_error error = {0};
+    muster__lua_take_error(L, L, MUSTER_INVALID_ARGUMENT, &error);
+    muster__lua_flight_fail(flight, MUSTER_INVALID_ARGUMENT, &error);
+    lua_pop(L, 1);
+}
+
 static void call_function(lua_State *L, struct muster__lua_flight *flight)
 {
     struct muster__request *request = flight->request;
@@ -538,17 +559,15 @@ static void call_function(lua_State *L, struct muster__lua_flight *flight)
         muster__lua_flight_settle(flight, &(struct muster__outcome){.status = MUSTER_NOT_FOUND});
         return;
     }
-    size_t count = muster_value_count(request->data);
-    if (count > 200) {
-        struct muster__outcome outcome = {.status = MUSTER_INVALID_ARGUMENT};
-        muster__lua_flight_settle(flight, &outcome);
+    int before = lua_gettop(L);
+    lua_pushcfunction(L, arguments_entry);
+    lua_pushlightuserdata(L, request->data);
+    if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK) {
+        refuse_arguments(L, flight);
         return;
     }
-    luaL_checkstack(L, (int)count + 8, "arguments");
-    for (size_t i = 0; i < count; i++)
-        muster__lua_push_value(L, muster_value_at(request->data, i));
     muster__lua_flight_hold(flight);
-    muster__lua_task_start(L, flight->realm, (int)count, call_ended, flight, 0);
+    muster__lua_task_start(L, flight->realm, lua_gettop(L) - before, call_ended, flight, 0);
 }
 
 /* ---- delivery ---- */

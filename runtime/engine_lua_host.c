@@ -54,7 +54,7 @@ static int call_binding(lua_State *L)
     struct muster__realm *realm = muster__lua_realm(L);
     size_t number = (size_t)lua_tointeger(L, lua_upvalueindex(1));
     struct muster__binding binding = muster__bindings_at(realm->bindings, number);
-    struct muster_value *arguments = muster__lua_check_values(L, 1, lua_gettop(L));
+    struct muster_value *arguments = muster__lua_check_values(L, 1, lua_gettop(L), false);
     struct muster_host_call *call =
         muster__host_call_new(binding.path, binding.function, binding.user_data, arguments);
     return call != NULL ? run_call(L, call) : luaL_error(L, "out of memory");
@@ -96,7 +96,7 @@ static int call_method(lua_State *L)
     const struct muster_host_class *class = lua_touserdata(L, lua_upvalueindex(1));
     const struct muster_host_method *method = lua_touserdata(L, lua_upvalueindex(2));
     const struct muster_value *self = check_object(L, 1, class);
-    struct muster_value *arguments = muster__lua_check_values(L, 2, lua_gettop(L) - 1);
+    struct muster_value *arguments = muster__lua_check_values(L, 2, lua_gettop(L) - 1, false);
     struct muster_host_call *call =
         muster__host_call_new(method->name, method->call, muster__value_host_data(self), arguments);
     if (call == NULL)

@@ -124,11 +124,16 @@ void muster__lua_push_binding(lua_State *L, int number, const struct muster__bin
 void muster__lua_push_host_object(lua_State *L, const struct muster_value *value);
 const struct muster_value *muster__lua_to_host_object(lua_State *L, int index);
 
-/* engine_lua_value.c.  Sets *ret_problem (static text) when NULL comes back; never raises. */
-struct muster_value *muster__lua_to_value(lua_State *L, int index, const char **ret_problem);
-/* An array of `count` values from `first` on; raises. */
-struct muster_value *muster__lua_check_values(lua_State *L, int first, int count);
+#define MUSTER__LUA_PROBLEM 200
+#define MUSTER__LUA_MOST_ARGUMENTS 200
+/* engine_lua_value.c.  What is sent to another script.  Fills ret_problem[MUSTER__LUA_PROBLEM] when NULL
+ * comes back; never raises. */
+struct muster_value *muster__lua_to_value(lua_State *L, int index, char *ret_problem);
+/* An array of `count` values from `first` on, or a message of one, for a script or for C; raises. */
+struct muster_value *muster__lua_check_values(lua_State *L, int first, int count, bool for_script);
 void muster__lua_push_value(lua_State *L, const struct muster_value *value); /* raises */
+/* The items of an array, or a message of one, each pushed; raises.  How many. */
+int muster__lua_push_arguments(lua_State *L, const struct muster_value *value);
 void muster__lua_open_value(lua_State *L);
 void muster__lua_open_value_names(lua_State *L);
 extern const char muster__lua_array_key; /* registry keys of the shared metatables */

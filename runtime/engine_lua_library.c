@@ -437,8 +437,8 @@ static int muster_dispatch(lua_State *L)
     const char *type = luaL_checkstring(L, 2);
     luaL_argcheck(L, strcmp(type, "fetch") != 0, 2, "a fetch event needs a request");
     muster__lua_may_wait(L, "muster.dispatch");
-    const char *problem = NULL;
-    struct muster_value *data = muster__lua_to_value(L, 3, &problem);
+    char problem[MUSTER__LUA_PROBLEM];
+    struct muster_value *data = muster__lua_to_value(L, 3, problem);
     if (data == NULL)
         return luaL_error(L, "%s", problem);
     bool is_message = strcmp(type, "message") == 0;
@@ -450,7 +450,7 @@ static int muster_call(lua_State *L)
     luaL_checkstring(L, 1);
     luaL_checkstring(L, 2);
     muster__lua_may_wait(L, "muster.call");
-    struct muster_value *arguments = muster__lua_check_values(L, 3, lua_gettop(L) - 2);
+    struct muster_value *arguments = muster__lua_check_values(L, 3, lua_gettop(L) - 2, true);
     return send_request(L, MUSTER__REQUEST_CALL, arguments);
 }
 

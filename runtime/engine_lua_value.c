@@ -1,9 +1,11 @@
 /* runtime/engine_lua_value.c - Lua values to muster values and back.
  *
- * In a turn of the worker.  Reading a Lua value runs no script (raw access only) and raises nothing, so
- * that what was built is never lost; making one may raise for want of memory.  Keys of objects are sorted,
- * since Lua's own order differs from run to run. */
+ * In a turn of the worker.  What goes to another script is a message of the codec (engine_lua_clone.h);
+ * what only C will read is a tree, unless it is more than a tree can say.  Reading a Lua value runs no
+ * script (raw access only) and raises nothing, so that what was built is never lost; making one may raise
+ * for want of memory.  Keys of objects are sorted, since Lua's own order differs from run to run. */
 #include "runtime/engine_lua_clone.h"
+#include "runtime/value_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,10 @@
 #define MAX_DEPTH 200
 #define NODE_COST 64
 #define DEFAULT_BUDGET ((size_t)1 << 30)
+#define RAW_FROM 32768 /* bytes of a buffer that travels beside the message */
+
+/* Tags of a message's value (docs/clone.md). */
+enum { TAG_BIGINT = 0x07, TAG_UTF16 = 0x09, TAG_OBJECT = 0x10, TAG_ARRAY = 0x11, TAG_SPARSE = 0x13, TAG_HOST = 0x20 };
 
 const char muster__lua_array_key;
 const char muster__lua_null_key;
@@ -19,6 +25,8 @@ const char muster__lua_null_key;
 struct reader {
     lua_State *L;
     const char *problem;
+    bool is_rich;  /* a message could say it */
+    bool is_exact; /* it is for a script, which can tell a text with half a character from bytes */
     size_t budget; /* a table that is met many times is copied many times: bound that */
     int depth;
     const void *path[MAX_DEPTH];
@@ -38,6 +46,13 @@ static struct muster_value *refuse(struct reader *reader, const char *problem)
     if (reader->problem == NULL)
         reader->problem = problem;
     return NULL;
+}
+
+/* More than a tree can say. */
+static struct muster_value *leave(struct reader *reader)
+{
+    reader->is_rich = true;
+    return refuse(reader, "this cannot be sent");
 }
 
 static bool spend(struct reader *reader, size_t bytes)
@@ -91,8 +106,9 @@ static struct muster_value *read_string(struct reader *reader, int index)
     const char *text = lua_tolstring(reader->L, index, &length);
     if (!spend(reader, length))
         return NULL;
-    return is_utf8(text, length) ? muster_value_new_string(text, length)
-                                 : muster_value_new_bytes(text, length);
+    if (is_utf8(text, length))
+        return muster_value_new_string(text, length);
+    return reader->is_exact ? leave(reader) : muster_value_new_bytes(text, length);
 }
 
 /* ---- tables ---- */
@@ -257,16 +273,42 @@ static struct muster_value *read_plain_table(struct reader *reader, int index)
     return is_list ? read_list(reader, index, count) : read_object(reader, index, count);
 }
 
+/* An array with holes. */
+static bool has_length(lua_State *L, int index, enum muster__lua_kind kind)
+{
+    if (kind != MUSTER__LUA_SHAPED)
+        return false;
+    lua_Integer length = muster__lua_push_shape(L, index);
+    lua_pop(L, 1);
+    return length >= 0;
+}
+
+/* An error with a cause, or with others in it. */
+static bool has_more(lua_State *L, int index)
+{
+    static const char *const parts[] = {"cause", "errors"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        lua_pushstring(L, parts[i]);
+        found = lua_rawget(L, index) != LUA_TNIL || found;
+        lua_pop(L, 1);
+    }
+    return found;
+}
+
 static struct muster_value *read_table(struct reader *reader, int index)
 {
     const void *self = lua_topointer(reader->L, index);
+    if (!lua_checkstack(reader->L, 8))
+        return refuse(reader, "the tables are nested too deeply to be sent");
     for (int i = 0; i < reader->depth; i++)
         if (reader->path[i] == self)
-            return refuse(reader, "a table that contains itself cannot be sent");
-    if (reader->depth == MAX_DEPTH || !lua_checkstack(reader->L, 8))
-        return refuse(reader, "the tables are nested too deeply to be sent");
-    if (has_metatable(reader->L, index, &muster__lua_error_key))
-        return read_error(reader, index);
+            return leave(reader);
+    enum muster__lua_kind kind = muster__lua_kind_of(reader->L, index);
+    if (reader->depth == MAX_DEPTH || kind > MUSTER__LUA_ERROR || has_length(reader->L, index, kind))
+        return leave(reader);
+    if (kind == MUSTER__LUA_ERROR)
+        return has_more(reader->L, index) ? leave(reader) : read_error(reader, index);
     reader->path[reader->depth++] = self;
     struct muster_value *value = read_plain_table(reader, index);
     reader->depth--;
@@ -278,9 +320,16 @@ static struct muster_value *read_table(struct reader *reader, int index)
 static struct muster_value *read_userdata(struct reader *reader, int index)
 {
     const struct muster_value *value = muster__lua_to_host_object(reader->L, index);
+    if (value == NULL && muster__lua_kind_of(reader->L, index) != MUSTER__LUA_PLAIN)
+        return leave(reader);
     if (value == NULL)
         return refuse(reader, "an object of the worker's own cannot be sent");
     return spend(reader, 0) ? muster_value_acquire(value) : NULL;
+}
+
+static bool is_safe(lua_Integer integer)
+{
+    return integer >= -MUSTER__LUA_SAFE_INTEGER && integer <= MUSTER__LUA_SAFE_INTEGER;
 }
 
 static struct muster_value *read_scalar(struct reader *reader, int index)
@@ -295,6 +344,8 @@ static struct muster_value *read_scalar(struct reader *reader, int index)
     case LUA_TBOOLEAN:
         return muster_value_new_boolean(lua_toboolean(L, index));
     case LUA_TNUMBER:
+        if (lua_isinteger(L, index) && !is_safe(lua_tointeger(L, index)))
+            return leave(reader);
         return muster_value_new_number(lua_tonumber(L, index));
     case LUA_TLIGHTUSERDATA:
         if (lua_touserdata(L, index) == (const void *)&muster__lua_null_key)
@@ -323,54 +374,177 @@ static struct muster_value *read_value(struct reader *reader, int index)
     }
 }
 
-static void start_reading(struct reader *reader, lua_State *L)
+static void start_reading(struct reader *reader, lua_State *L, bool is_exact)
 {
     size_t limit = muster__lua_vm(L)->memory_limit;
     reader->L = L;
     reader->problem = NULL;
+    reader->is_rich = false;
+    reader->is_exact = is_exact;
     reader->budget = limit != 0 ? limit : DEFAULT_BUDGET;
     reader->depth = 0;
 }
 
-struct muster_value *muster__lua_to_value(lua_State *L, int index, const char **ret_problem)
+/* ---- messages ---- */
+
+/* (value): the bytes, and the list of what travels beside them. */
+static int write_entry(lua_State *L)
 {
+    lua_settop(L, 1);
+    lua_newtable(L);
+    struct muster__lua_clone_options options = {
+        .raw = RAW_FROM, .limit = muster__lua_vm(L)->memory_limit, .buffers = 2};
+    (void)muster__lua_clone_write(L, 1, &options);
+    lua_pushvalue(L, 2);
+    return 2;
+}
+
+static bool copy_entry(lua_State *L, int index, struct muster_clone_buffer *ret_buffer)
+{
+    size_t length = 0;
+    const void *data = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &length) : NULL;
+    return data != NULL && muster_clone_buffer_copy(data, length, ret_buffer) == MUSTER_OK;
+}
+
+static void free_bytes(void *data, void *user_data)
+{
+    (void)user_data;
+    free(data);
+}
+
+/* Of the bytes and the list on top.  NULL: out of memory. */
+static struct muster_clone *clone_of(lua_State *L)
+{
+    struct muster__lua_bytes *bytes = lua_touserdata(L, -2);
+    size_t count = lua_rawlen(L, -1);
+    struct muster_clone_buffer *buffers = count > 0 ? calloc(count, sizeof *buffers) : NULL;
+    struct muster_clone *clone = NULL;
+    bool good = count == 0 || buffers != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        good = copy_entry(L, -1, &buffers[i]);
+        lua_pop(L, 1);
+    }
+    struct muster_clone_buffer memory = {bytes->data, bytes->length, free_bytes, NULL};
+    if (good && muster_clone_new(&memory, buffers, count, 0, &clone) == MUSTER_OK)
+        bytes->data = NULL;
+    for (size_t i = 0; buffers != NULL && i < count; i++)
+        muster_clone_buffer_clean_up(&buffers[i]);
+    free(buffers);
+    return clone;
+}
+
+/* What the error on top says. */
+static void describe(lua_State *L, char *ret_problem)
+{
+    const char *text = lua_type(L, -1) == LUA_TSTRING  ? lua_tostring(L, -1)
+                       : lua_type(L, -1) == LUA_TTABLE ? raw_text(L, lua_gettop(L), "message")
+                                                       : NULL;
+    snprintf(ret_problem, MUSTER__LUA_PROBLEM, "%s", text != NULL ? text : "out of memory");
+}
+
+static struct muster_value *write_message(lua_State *L, int index, char *ret_problem)
+{
+    int top = lua_gettop(L);
+    struct muster_clone *clone = NULL;
+    snprintf(ret_problem, MUSTER__LUA_PROBLEM, "out of memory");
+    if (!lua_checkstack(L, 8))
+        return NULL;
+    lua_pushcfunction(L, write_entry);
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 1, 2, 0) == LUA_OK)
+        clone = clone_of(L);
+    else
+        describe(L, ret_problem);
+    lua_settop(L, top);
+    return muster_value_new_clone(clone);
+}
+
+/* A tree says it as well, and with less ado.  An error's tree has its place in the script. */
+static bool is_simple(lua_State *L, int index)
+{
+    int type = lua_type(L, index);
+    if (type == LUA_TTABLE)
+        return muster__lua_kind_of(L, index) == MUSTER__LUA_ERROR && !has_more(L, index);
+    return type != LUA_TUSERDATA;
+}
+
+struct muster_value *muster__lua_to_value(lua_State *L, int index, char *ret_problem)
+{
+    int at = lua_absindex(L, index);
     struct reader reader;
-    start_reading(&reader, L);
-    struct muster_value *value = read_value(&reader, lua_absindex(L, index));
-    if (value == NULL)
-        *ret_problem = reader.problem != NULL ? reader.problem : "out of memory";
+    struct muster_value *value = NULL;
+    if (!is_simple(L, at))
+        value = write_message(L, at, ret_problem);
+    if (value != NULL)
+        return value;
+    /* A plain value, or a tree with objects of the host, which no message carries. */
+    start_reading(&reader, L, is_simple(L, at));
+    value = read_value(&reader, at);
+    if (value == NULL && is_simple(L, at) && reader.is_rich)
+        return write_message(L, at, ret_problem);
+    if (value == NULL && is_simple(L, at))
+        snprintf(ret_problem, MUSTER__LUA_PROBLEM, "%s",
+                 reader.problem != NULL ? reader.problem : "out of memory");
     return value;
 }
 
-struct muster_value *muster__lua_check_values(lua_State *L, int first, int count)
+/* On top: an array of the values.  May raise. */
+static void push_list(lua_State *L, int first, int count)
 {
-    struct reader reader;
-    start_reading(&reader, L);
+    lua_createtable(L, count, 0);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &muster__lua_array_key);
+    lua_setmetatable(L, -2);
+    for (int i = 0; i < count; i++) {
+        if (lua_isnil(L, first + i))
+            lua_pushlightuserdata(L, (void *)&muster__lua_undefined_key);
+        else
+            lua_pushvalue(L, first + i);
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
+static struct muster_value *read_values(struct reader *reader, int first, int count)
+{
     struct muster_value *array = muster_value_new_array();
     for (int i = 0; array != NULL && i < count; i++) {
-        struct muster_value *item = read_value(&reader, first + i);
+        struct muster_value *item = read_value(reader, first + i);
         if (item == NULL || muster_value_append(array, item) != MUSTER_OK) {
             muster_value_release(array);
             array = NULL;
         }
     }
+    return array;
+}
+
+struct muster_value *muster__lua_check_values(lua_State *L, int first, int count, bool for_script)
+{
+    char problem[MUSTER__LUA_PROBLEM] = "";
+    struct reader reader;
+    bool is_plain = true;
+    for (int i = 0; i < count && for_script; i++)
+        is_plain = is_plain && is_simple(L, first + i);
+    start_reading(&reader, L, for_script);
+    struct muster_value *array = is_plain ? read_values(&reader, first, count) : NULL;
+    if (array == NULL && (!is_plain || reader.is_rich)) {
+        push_list(L, first, count);
+        array = write_message(L, lua_gettop(L), problem);
+        lua_pop(L, 1);
+        if (array == NULL && !is_plain) { /* with objects of the host? */
+            reader.is_exact = false;
+            array = read_values(&reader, first, count);
+        }
+    }
+    if (array == NULL && *problem == '\0')
+        snprintf(problem, sizeof problem, "%s", reader.problem != NULL ? reader.problem : "out of memory");
     if (array == NULL)
-        luaL_error(L, "%s", reader.problem != NULL ? reader.problem : "out of memory");
+        luaL_error(L, "%s", problem);
     return array;
 }
 
 /* ---- and back ---- */
 
 static void push_value(lua_State *L, const struct muster_value *value, int depth);
-
-static void push_number(lua_State *L, double number)
-{
-    lua_Integer integer;
-    if (lua_numbertointeger(number, &integer) && (double)integer == number)
-        lua_pushinteger(L, integer); /* 3 prints as 3, not as 3.0 */
-    else
-        lua_pushnumber(L, number);
-}
 
 static void push_array(lua_State *L, const struct muster_value *value, int depth)
 {
@@ -402,12 +576,89 @@ static void push_object(lua_State *L, const struct muster_value *value, int dept
     }
 }
 
+static unsigned tag_of(const struct muster_value *message)
+{
+    struct muster_bytes bytes = muster_clone_bytes(muster_value_clone(message));
+    return bytes.length > 2 ? (unsigned char)bytes.data[2] : TAG_OBJECT;
+}
+
+static void push_buffers(lua_State *L, const struct muster_clone *clone)
+{
+    size_t count = muster_clone_buffer_count(clone);
+    lua_createtable(L, count < INT32_MAX ? (int)count : 0, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct muster_bytes bytes = muster_clone_buffer_at(clone, i);
+        struct muster__lua_buffer *buffer = muster__lua_push_buffer(L, bytes.length);
+        if (bytes.length > 0)
+            memcpy(buffer->data, bytes.data, bytes.length);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+/* False: it is a plain value, and nothing was pushed. */
+static bool push_message(lua_State *L, const struct muster_value *value)
+{
+    const struct muster_clone *clone = muster_value_clone(value);
+    struct muster_bytes bytes = muster_clone_bytes(clone);
+    unsigned tag = tag_of(value);
+    bool is_plain = !(tag >= TAG_OBJECT && tag <= TAG_HOST) && tag != TAG_BIGINT && tag != TAG_UTF16;
+    if (is_plain && muster__value_plain(value) != value)
+        return false;
+    push_buffers(L, clone);
+    muster__lua_clone_read(L, bytes.data, bytes.length, lua_gettop(L), 0);
+    lua_remove(L, -2);
+    return true;
+}
+
+/* The items of the list on top; it is popped. */
+static int spread(lua_State *L)
+{
+    int list = lua_gettop(L);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+    if (muster__lua_is_shaped(L, list)) {
+        lua_Integer length = muster__lua_push_shape(L, list);
+        lua_pop(L, 1);
+        count = length >= 0 ? length : count;
+    }
+    if (count > MUSTER__LUA_MOST_ARGUMENTS)
+        luaL_error(L, "these are too many arguments");
+    luaL_checkstack(L, (int)count + 8, "arguments");
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, i);
+        if (lua_touserdata(L, -1) == (const void *)&muster__lua_undefined_key) {
+            lua_pop(L, 1);
+            lua_pushnil(L);
+        }
+    }
+    lua_remove(L, list);
+    return (int)count;
+}
+
+int muster__lua_push_arguments(lua_State *L, const struct muster_value *value)
+{
+    bool is_message = muster_value_clone(value) != NULL;
+    size_t count = is_message ? 1 : muster_value_count(value);
+    if (count > MUSTER__LUA_MOST_ARGUMENTS)
+        luaL_error(L, "these are too many arguments");
+    luaL_checkstack(L, (int)count + 8, "arguments");
+    if (is_message) {
+        muster__lua_push_value(L, value);
+        unsigned tag = tag_of(value);
+        return tag >= TAG_ARRAY && tag <= TAG_SPARSE ? spread(L) : 1;
+    }
+    for (size_t i = 0; i < count; i++)
+        muster__lua_push_value(L, muster_value_at(value, i));
+    return (int)count;
+}
+
 static void push_value(lua_State *L, const struct muster_value *value, int depth)
 {
     if (depth > MAX_DEPTH)
         luaL_error(L, "the value is nested too deeply");
     luaL_checkstack(L, 8, "the value is nested too deeply");
     struct muster_bytes bytes;
+    if (muster_value_clone(value) != NULL && push_message(L, value))
+        return;
     switch (muster_value_type(value)) {
     case MUSTER_TYPE_UNDEFINED:
         lua_pushnil(L);
@@ -419,7 +670,7 @@ static void push_value(lua_State *L, const struct muster_value *value, int depth
         lua_pushboolean(L, muster_value_boolean(value));
         return;
     case MUSTER_TYPE_NUMBER:
-        push_number(L, muster_value_number(value));
+        muster__lua_push_double(L, muster_value_number(value)); /* 3 prints as 3, not as 3.0 */
         return;
     case MUSTER_TYPE_STRING:
     case MUSTER_TYPE_BYTES:
@@ -437,6 +688,9 @@ static void push_value(lua_State *L, const struct muster_value *value, int depth
         return;
     case MUSTER_TYPE_HOST_OBJECT:
         muster__lua_push_host_object(L, value);
+        return;
+    case MUSTER_TYPE_CLONE: /* it was pushed above */
+        lua_pushnil(L);
         return;
     }
 }

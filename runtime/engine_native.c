@@ -15,6 +15,7 @@
 
 #include "runtime/engine.h"
 #include "runtime/engine_outgoing.h"
+#include "runtime/value_internal.h"
 
 struct muster__vm {
     atomic_bool interrupted;
@@ -284,7 +285,9 @@ const char *muster_event_type(const struct muster_event *event)
 
 const struct muster_value *muster_event_data(const struct muster_event *event)
 {
-    return event->request->data;
+    /* Arguments come one by one, each as a tree if it can be. */
+    return event->request->kind == MUSTER__REQUEST_CALL ? muster__value_list(event->request->data)
+                                                        : event->request->data;
 }
 
 const struct muster_http_request *muster_event_request(const struct muster_event *event)
@@ -395,6 +398,20 @@ static void refuse(struct muster_native *native, struct muster__request *request
     native->host->ended(native->worker, request);
 }
 
+/* Bytes of another process may be no message.  False: it was refused. */
+static bool can_be_read(struct muster_native *native, struct muster__request *request)
+{
+    struct muster_error error = {0};
+    enum muster_status status = muster__value_check(request->data, &error);
+    if (status != MUSTER_OK) {
+        const struct muster__outcome outcome = {.status = MUSTER_INVALID_ARGUMENT, .error = &error};
+        native->host->settle(native->worker, request, &outcome);
+        native->host->ended(native->worker, request);
+    }
+    muster_error_clean_up(&error);
+    return status == MUSTER_OK;
+}
+
 static enum muster_status deliver(struct muster__realm *realm, struct muster__request *request)
 {
     struct muster_native *native = &realm->native;
@@ -402,6 +419,8 @@ static enum muster_status deliver(struct muster__realm *realm, struct muster__re
         return cut_of(native);
     muster_native_handler_fn *handler = handler_of(native, request);
     bool is_call = request->kind == MUSTER__REQUEST_CALL;
+    if (handler != NULL && !can_be_read(native, request))
+        return MUSTER_OK;
     struct muster_event *event = handler != NULL ? event_new(native, request) : NULL;
     if (event == NULL) {
         refuse(native, request,

@@ -94,8 +94,13 @@ static enum muster__host_call_phase phase_of(const struct muster_host_call *call
 
 bool muster__host_call_run(struct muster_host_call *call)
 {
+    struct muster_error error = {0};
     MUSTER_CHECK(phase_of(call) == MUSTER__HOST_CALL_RUNNING);
-    call->function(call, call->user_data);
+    if (muster__value_check(call->arguments, &error) == MUSTER_OK)
+        call->function(call, call->user_data);
+    else
+        muster_host_call_throw(call, "TypeError", error.message);
+    muster_error_clean_up(&error);
     return phase_of(call) == MUSTER__HOST_CALL_ENDED;
 }
 
@@ -144,12 +149,12 @@ static void end_call(struct muster_host_call *call)
 
 size_t muster_host_call_count(const struct muster_host_call *call)
 {
-    return muster_value_count(call->arguments);
+    return muster_value_count(muster__value_list(call->arguments));
 }
 
 const struct muster_value *muster_host_call_argument(const struct muster_host_call *call, size_t i)
 {
-    return muster_value_at(call->arguments, i);
+    return muster_value_at(muster__value_list(call->arguments), i);
 }
 
 const char *muster_host_call_name(const struct muster_host_call *call)

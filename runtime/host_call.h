@@ -12,7 +12,7 @@
 
 struct muster_host_call {
     struct muster_host_call *next; /* the list of whoever owns it now */
-    struct muster_value *arguments; /* an array */
+    struct muster_value *arguments; /* an array, or a message of one */
     const char *name;               /* borrowed from the binding or class */
     char *owned_name;               /* "Class.method" made for the call; NULL: none */
     muster_host_fn *function;

@@ -293,8 +293,24 @@ static void open_container(struct writer *writer, const struct muster_value *con
     muster__json_put(&writer->json, container->type == MUSTER_TYPE_ARRAY ? "[" : "{", 1);
 }
 
-static void put_value(struct writer *writer, const struct muster_value *value)
+/* What is no tree. */
+static void put_message(struct writer *writer, const struct muster_clone *clone)
 {
+    const struct muster_clone_value_options options = {.size = sizeof options,
+                                                       .flags = MUSTER_CLONE_LENIENT};
+    struct muster_clone_document *document = NULL;
+    char *text = NULL;
+    if (muster_clone_decode(clone, NULL, &document, NULL) != MUSTER_OK ||
+        muster_clone_to_json(document, NULL, &options, &text, NULL) != MUSTER_OK)
+        text = NULL;
+    muster_clone_document_destroy(document);
+    muster__json_put_text(&writer->json, text != NULL ? text : "null");
+    free(text);
+}
+
+static void put_value(struct writer *writer, const struct muster_value *given)
+{
+    const struct muster_value *value = muster__value_plain(given);
     switch (muster_value_type(value)) {
     case MUSTER_TYPE_UNDEFINED:
     case MUSTER_TYPE_NULL:
@@ -317,6 +333,9 @@ static void put_value(struct writer *writer, const struct muster_value *value)
         return;
     case MUSTER_TYPE_HOST_OBJECT:
         put_host_object(writer, value->host.class);
+        return;
+    case MUSTER_TYPE_CLONE:
+        put_message(writer, value->clone.clone);
         return;
     case MUSTER_TYPE_ARRAY:
     case MUSTER_TYPE_OBJECT:

@@ -160,6 +160,9 @@ static void free_or_put_on(struct muster_value *value, struct muster_value **dyi
     case MUSTER_TYPE_HOST_OBJECT:
         finalize_host_object(value->host.class, value->host.data);
         break;
+    case MUSTER_TYPE_CLONE:
+        value->clone.class->clean_up(value); /* what it holds holds no such value that is deeper */
+        break;
     default:
         break;
     }
@@ -375,61 +378,99 @@ enum muster_status muster_value_put(struct muster_value *object, const char *key
     return muster_value_set(object, key, key == NULL ? 0 : strlen(key), take_item);
 }
 
+const struct muster_value *muster__value_plain(const struct muster_value *value)
+{
+    bool is_message = value != NULL && value->type == MUSTER_TYPE_CLONE;
+    return is_message ? value->clone.class->plain(value) : value;
+}
+
+const struct muster_value *muster__value_list(const struct muster_value *value)
+{
+    const struct muster_value *plain = muster__value_plain(value);
+    bool is_message = plain != NULL && plain->type == MUSTER_TYPE_CLONE;
+    return is_message ? plain->clone.class->list(plain) : plain;
+}
+
+enum muster_status muster__value_check(const struct muster_value *value, struct muster_error *error)
+{
+    const struct muster_value *plain = muster__value_plain(value);
+    bool is_message = plain != NULL && plain->type == MUSTER_TYPE_CLONE;
+    return is_message ? plain->clone.class->check(plain, error) : MUSTER_OK;
+}
+
+static enum muster_type type_of(const struct muster_value *plain)
+{
+    return plain == NULL ? MUSTER_TYPE_UNDEFINED : plain->type;
+}
+
 enum muster_type muster_value_type(const struct muster_value *value)
 {
-    return value == NULL ? MUSTER_TYPE_UNDEFINED : value->type;
+    return type_of(muster__value_plain(value));
+}
+
+struct muster_clone *muster_value_clone(const struct muster_value *value)
+{
+    return type_of(value) == MUSTER_TYPE_CLONE ? value->clone.clone : NULL;
 }
 
 bool muster_value_boolean(const struct muster_value *value)
 {
-    return muster_value_type(value) == MUSTER_TYPE_BOOLEAN && value->boolean;
+    const struct muster_value *plain = muster__value_plain(value);
+    return type_of(plain) == MUSTER_TYPE_BOOLEAN && plain->boolean;
 }
 
 double muster_value_number(const struct muster_value *value)
 {
-    return muster_value_type(value) == MUSTER_TYPE_NUMBER ? value->number : (double)NAN;
+    const struct muster_value *plain = muster__value_plain(value);
+    return type_of(plain) == MUSTER_TYPE_NUMBER ? plain->number : (double)NAN;
 }
 
 struct muster_bytes muster_value_bytes(const struct muster_value *value)
 {
-    enum muster_type type = muster_value_type(value);
+    const struct muster_value *plain = muster__value_plain(value);
+    enum muster_type type = type_of(plain);
     if (type == MUSTER_TYPE_STRING || type == MUSTER_TYPE_BYTES)
-        return value->text;
+        return plain->text;
     return (struct muster_bytes){"", 0};
 }
 
 const struct muster_error *muster_value_error(const struct muster_value *value)
 {
-    return muster_value_type(value) == MUSTER_TYPE_ERROR ? value->error : NULL;
+    const struct muster_value *plain = muster__value_plain(value);
+    return type_of(plain) == MUSTER_TYPE_ERROR ? plain->error : NULL;
 }
 
 size_t muster_value_count(const struct muster_value *value)
 {
-    enum muster_type type = muster_value_type(value);
+    const struct muster_value *plain = muster__value_plain(value);
+    enum muster_type type = type_of(plain);
     bool has_items = type == MUSTER_TYPE_ARRAY || type == MUSTER_TYPE_OBJECT;
-    return has_items ? value->container.count : 0;
+    return has_items ? plain->container.count : 0;
 }
 
 const struct muster_value *muster_value_at(const struct muster_value *value, size_t i)
 {
-    if (i >= muster_value_count(value))
+    const struct muster_value *plain = muster__value_plain(value);
+    if (i >= muster_value_count(plain))
         return NULL;
-    return value->type == MUSTER_TYPE_ARRAY ? value->container.items[i]
-                                            : value->container.pairs[i].item;
+    return plain->type == MUSTER_TYPE_ARRAY ? plain->container.items[i]
+                                            : plain->container.pairs[i].item;
 }
 
 struct muster_bytes muster_value_key_at(const struct muster_value *value, size_t i)
 {
-    if (!is_container(value, MUSTER_TYPE_OBJECT) || i >= value->container.count)
+    const struct muster_value *plain = muster__value_plain(value);
+    if (!is_container(plain, MUSTER_TYPE_OBJECT) || i >= plain->container.count)
         return (struct muster_bytes){"", 0};
-    const struct muster__value_pair *pair = &value->container.pairs[i];
+    const struct muster__value_pair *pair = &plain->container.pairs[i];
     return (struct muster_bytes){pair->key, pair->key_length};
 }
 
 const struct muster_value *muster_value_get(const struct muster_value *object, const char *key)
 {
-    if (!is_container(object, MUSTER_TYPE_OBJECT) || key == NULL)
+    const struct muster_value *plain = muster__value_plain(object);
+    if (!is_container(plain, MUSTER_TYPE_OBJECT) || key == NULL)
         return NULL;
-    const struct muster__value_pair *pair = find_pair(&object->container, key, strlen(key));
+    struct muster__value_pair *pair = find_pair(&plain->container, key, strlen(key));
     return pair == NULL ? NULL : pair->item;
 }

@@ -4,8 +4,11 @@
  *
  * A value is a reference-counted tree.  Build it on one thread (append, set), then treat it as
  * constant: from the first time it is handed to muster or acquired for another thread nothing in it
- * may change.  Reading is then safe from any thread.  No cycles and no shared mutable state: the
- * structured clone of a later version adds those on the wire, not here.
+ * may change.  Reading is then safe from any thread.
+ *
+ * What a tree cannot say (a Map, a Date, a cycle, two references to one object) is a value of type
+ * MUSTER_TYPE_CLONE, which holds a message of clone.h: scripts send those to each other.  One that says
+ * no more than a tree can is read as that tree, by all functions below.
  *
  * Numbers are IEEE doubles, strings UTF-8 with a length (they may hold NUL).  An object keeps its
  * keys in insertion order; setting a key again replaces its value.
@@ -31,7 +34,8 @@ enum muster_type {
     MUSTER_TYPE_ARRAY,
     MUSTER_TYPE_OBJECT,
     MUSTER_TYPE_ERROR,      /* name, message, stack */
-    MUSTER_TYPE_HOST_OBJECT /* an object of the embedder's, see host_binding.h */
+    MUSTER_TYPE_HOST_OBJECT, /* an object of the embedder's, see host_binding.h */
+    MUSTER_TYPE_CLONE /* more than a tree can say: muster_value_clone() */
 };
 
 /* Thread: any.  Each new value has one reference, the caller's.  NULL: out of memory. */
@@ -47,6 +51,9 @@ MUSTER_API struct muster_value *muster_value_new_bytes(const void *data, size_t 
 MUSTER_API struct muster_value *muster_value_new_array(void);
 MUSTER_API struct muster_value *muster_value_new_object(void);
 MUSTER_API struct muster_value *muster_value_new_error(const struct muster_error *error);
+/* Of a message (clone.h), which is taken, also on failure; NULL gives NULL.  Nothing is decoded or copied. */
+struct muster_clone;
+MUSTER_API struct muster_value *muster_value_new_clone(struct muster_clone *take_clone);
 
 /* Thread: any. */
 MUSTER_API struct muster_value *muster_value_acquire(const struct muster_value *value);
@@ -63,8 +70,13 @@ muster_value_set(struct muster_value *object, const char *key, size_t key_length
 MUSTER_API MUSTER_MUST_CHECK enum muster_status
 muster_value_put(struct muster_value *object, const char *key, struct muster_value *take_item);
 
-/* Thread: any.  NULL counts as undefined in all of these; a wrong type gives the empty answer. */
+/* Thread: any.  NULL counts as undefined in all of these; a wrong type gives the empty answer.  Of a
+ * message they read the tree that it stands for, made once, when first asked; then it lives as long as
+ * the value.  The type is MUSTER_TYPE_CLONE when there is no such tree, or when the bytes are no
+ * message: muster_clone_decode() says which. */
 MUSTER_API enum muster_type muster_value_type(const struct muster_value *value);
+/* The message, borrowed while the value lives; NULL: it is none.  Never decodes. */
+MUSTER_API struct muster_clone *muster_value_clone(const struct muster_value *value);
 MUSTER_API bool muster_value_boolean(const struct muster_value *value);
 MUSTER_API double muster_value_number(const struct muster_value *value); /* NaN if not a number */
 /* Of a string or bytes; borrowed while the value lives; strings are terminated as well. */
@@ -77,8 +89,8 @@ MUSTER_API struct muster_bytes muster_value_key_at(const struct muster_value *va
 MUSTER_API const struct muster_value *muster_value_get(const struct muster_value *object,
                                                        const char *key);
 
-/* JSON text of a value, for people and for logs; bytes become {"bytes": N}, undefined becomes null.
- * The caller frees with free().  NULL: out of memory. */
+/* JSON text of a value, for people and for logs; bytes become {"bytes": N}, undefined becomes null.  What
+ * is no tree is written as muster_clone_to_json() does when it is lenient; null if it cannot.  The caller frees with free().  NULL: out of memory. */
 MUSTER_API char *muster_value_to_json(const struct muster_value *value);
 /* Parses JSON.  On failure fills `error` (may be NULL) with the line and column. */
 MUSTER_API MUSTER_MUST_CHECK enum muster_status

@@ -1,8 +1,10 @@
-/* runtime/value_internal.h - what a value is made of, for value.c and host_call.c.  Internal. */
+/* runtime/value_internal.h - what a value is made of, for value.c, value_clone.c, clone_value.c and host_call.c.
+ * Internal. */
 #ifndef MUSTER_VALUE_INTERNAL_H
 #define MUSTER_VALUE_INTERNAL_H
 
 #include "runtime/check.h"
+#include "runtime/clone.h"
 #include "runtime/host_binding.h"
 #include "runtime/value.h"
 
@@ -27,6 +29,22 @@ struct muster__value_container {
     uint32_t capacity;
 };
 
+/* What value.c must know of messages without knowing them (value_clone.c). */
+struct muster__value_clone_class {
+    void (*clean_up)(struct muster_value *value);
+    const struct muster_value *(*plain)(const struct muster_value *value);
+    const struct muster_value *(*list)(const struct muster_value *value);
+    enum muster_status (*check)(const struct muster_value *value, struct muster_error *error);
+};
+
+struct muster__value_clone {
+    const struct muster__value_clone_class *class;
+    struct muster_clone *clone;
+    /* Made at the first look, by whoever is first.  NULL: nobody asked; the value itself: there is none. */
+    _Atomic(struct muster_value *) plain;
+    _Atomic(struct muster_value *) list;
+};
+
 struct muster_value {
     atomic_uint references;
     enum muster_type type;
@@ -40,10 +58,26 @@ struct muster_value {
             const struct muster_host_class *class;
             void *data;
         } host;
+        struct muster__value_clone clone;
     };
 };
 
 /* One reference, zeroed content, `extra` bytes behind it.  NULL: out of memory. */
 struct muster_value *muster__value_new(enum muster_type type, size_t extra);
+
+/* Thread: any.  The tree that a message stands for; the value itself if it is none, or has no tree.
+ * Borrowed while the value lives. */
+const struct muster_value *muster__value_plain(const struct muster_value *value);
+/* Thread: any.  Of an array, or a message of one: an array whose items are trees where they can be, else
+ * messages of their own.  Anything else is given back.  Borrowed as above. */
+const struct muster_value *muster__value_list(const struct muster_value *value);
+/* Thread: any.  Whether a message that may come from an enemy can be read: OK, of anything else as well; else the
+ * status of muster_clone_decode(), and `error` (may be NULL) says what is wrong with it. */
+MUSTER_MUST_CHECK enum muster_status muster__value_check(const struct muster_value *value,
+                                                         struct muster_error *error);
+/* Thread: any.  Entry `i` of a message's side table in memory of the caller's: the entry itself when nobody
+ * else can look at the message, else a copy.  NO_MEMORY, NOT_FOUND. */
+MUSTER_MUST_CHECK enum muster_status muster__value_take_buffer(const struct muster_value *value, size_t i,
+                                                               struct muster_clone_buffer *ret_buffer);
 
 #endif

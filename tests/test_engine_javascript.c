@@ -500,14 +500,11 @@ END_TEST
 
 /* ---- values ---- */
 
-START_TEST(what_is_no_tree_is_refused)
+START_TEST(what_cannot_be_cloned_is_refused)
 {
     static const char *const bodies[] = {
-        "const a = {}; a.a = a; return a;",
-        "let a = []; for (let i = 0; i < 1000; i++) a = [a]; return a;",
         "return () => {};",
         "return Symbol('s');",
-        "return 1n;",
         "return {get a() { throw new TypeError('getter'); }};",
     };
     char text[300];
@@ -521,8 +518,8 @@ END_TEST
 
 START_TEST(values_of_every_kind_go_out)
 {
-    start("function f() { const o = {u: undefined, n: null, b: true, x: -0.5, s: 'h\\u00e9\\0z', a: [1, , 3],\n"
-          "  d: new Date(0), v: new Uint16Array([1, 2, 3]).subarray(1), e: new RangeError('r')};\n"
+    start("function f() { const o = {u: undefined, n: null, b: true, x: -0.5, s: 'h\\u00e9\\0z', a: [1, undefined, 3],\n"
+          "  v: new Uint16Array([1, 2, 3]).subarray(1), e: new RangeError('r')};\n"
           "  o['__proto__x'] = 1; return o; }\n"
           "function own(o) { return Object.keys(o).join() + Object.getPrototypeOf(o).constructor.name; }");
     const struct muster_value *value = fake_call(&host, "f", "[]")->value;
@@ -531,7 +528,6 @@ START_TEST(values_of_every_kind_go_out)
     ck_assert_double_eq(muster_value_number(muster_value_get(value, "x")), -0.5);
     ck_assert_uint_eq(muster_value_bytes(muster_value_get(value, "s")).length, 5);
     ck_assert_uint_eq(muster_value_count(muster_value_get(value, "a")), 3);
-    ck_assert_str_eq(muster_value_bytes(muster_value_get(value, "d")).data, "1970-01-01T00:00:00.000Z");
     struct muster_bytes view = muster_value_bytes(muster_value_get(value, "v"));
     ck_assert_uint_eq(view.length, 4);
     ck_assert_mem_eq(view.data, "\2\0\3\0", 4);
@@ -686,7 +682,7 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, a_module_exports_handlers_and_functions);
     tcase_add_test(tcase, a_module_is_ready_when_its_promise_settles);
     tcase_add_test(tcase, a_module_whose_promise_fails_does_not_start);
-    tcase_add_loop_test(tcase, what_is_no_tree_is_refused, 0, 6);
+    tcase_add_loop_test(tcase, what_cannot_be_cloned_is_refused, 0, 3);
     tcase_add_test(tcase, values_of_every_kind_go_out);
     tcase_add_loop_test(tcase, limits_end_what_runs_in_microtasks_and_timers_too, 0, 4);
     tcase_add_test(tcase, a_start_without_end_is_ended);

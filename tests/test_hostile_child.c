@@ -806,7 +806,7 @@ COMMIT(random_bytes_as_a_value_end_it, "random-value", "a value that is none", .
 COMMIT(a_value_too_deep_ends_it, "deep-value", "a value that is none", .second = MUSTER_INVALID_ARGUMENT)
 COMMIT(an_array_that_is_not_there_ends_it, "giant-array", "a value that is none", .second = MUSTER_INVALID_ARGUMENT)
 COMMIT(a_hole_of_four_billion_items_takes_no_memory, "giant-sparse-array", "a worker in it did not react",
-       .first = MUSTER_WEDGED, .second = MUSTER_UNSUPPORTED, .heard = "done")
+       .first = MUSTER_WEDGED, .second = ANSWERED, .heard = "done")
 COMMIT(arguments_that_are_none_end_it, "no-arguments", "a value that is none")
 COMMIT(a_dispatched_value_that_is_none_ends_it, "dispatch-of-nonsense", "a value that is none")
 

@@ -138,10 +138,11 @@ export default function (native) {
     return {
         Event, ExtendableEvent, ExtendableMessageEvent, addEventListener,
         // `kind` as in the engine: 0 install and activate, 2 functional events, 3 messages.
-        event(id, kind, type, data) {
+        event(id, kind, type, data, isMessage) {
             const list = listeners[type];
             turn++;
             if (list === undefined) return PASSED;
+            if (isMessage === true) data = native.incoming();
             const state = { type, flags: TRUSTED, target: null, time: null, id, turn, pending: 0,
                 failure: null, data };
             const event = kind === 3 ? { __proto__: message, [STATE]: state }
@@ -155,6 +156,16 @@ export default function (native) {
         invoke(callback, value) { // a settled host call, a stream that moved
             turn++;
             callback(value);
+        },
+        answer(resolve, reject) { // as above, with what has come
+            turn++;
+            let value;
+            try {
+                value = native.incoming();
+            } catch (error) {
+                return void reject(error);
+            }
+            resolve(value);
         },
         // for core_fetch and core2
         STATE, events, listeners, more, extend, settle, run, reportException,

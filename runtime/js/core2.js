@@ -339,9 +339,10 @@ export default function (native) {
         }
         return [owner === global ? undefined : owner, found];
     }
-    function call(id, name, data) {
+    function call(id, name, data, isMessage) {
         tick();
         try {
+            if (isMessage === true) data = native.incoming();
             const [owner, found] = find(name);
             if (typeof found !== 'function') {
                 native.fail(id, NOT_FOUND, new ReferenceError(`there is no function ${name}`));
@@ -435,6 +436,7 @@ export default function (native) {
             return new Promise((resolve, reject) =>
                 native.dispatch(`${scope}`, `${name}`, args, true, resolve, reject));
         },
+        get transfer() { return native.chunk('clone').transfer; },
     };
 
     // ---- bodies that come or go in pieces

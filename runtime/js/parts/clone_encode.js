@@ -22,6 +22,7 @@ const { isArray } = Array;
 const { stringify } = JSON;
 const ObjectPrototype = Object.prototype;
 const tagString = Object.prototype.toString;
+const { isProxy } = native; /* once: reading what the host's object does not have is slow */
 
 /* ---- the writer's state */
 
@@ -266,7 +267,7 @@ function putObject(object, at) {
     }
     depth++;
     let next;
-    if (native.isProxy?.(object)) {
+    if (isProxy !== undefined && isProxy(object)) {
         refuse("a proxy");
     }
     if (isArray(object)) {
@@ -543,7 +544,7 @@ function write(value, options, finish) {
         if (beside === null) {
             return finish(bytes, length, null, null);
         }
-        rare().finishTransfers(beside);
+        rare().finishTransfers(beside, options.takeContent);
         return finish(bytes, length, beside.buffers, beside.hosts);
     } finally {
         end();

@@ -352,7 +352,7 @@ function refuseTransfer(text) {
 }
 
 /* After the walk: no script runs any more, and now the originals are taken. */
-function finishTransfers({ transfers, buffers, hosts }) {
+function finishTransfers({ transfers, buffers, hosts }, takeContent) {
     for (const [object, { length, isHost }] of transfers) {
         if (!isHost
                 && (isDetached.call(object) || (length >= 0 && bufferLength.call(object) !== length))) {
@@ -363,7 +363,7 @@ function finishTransfers({ transfers, buffers, hosts }) {
         if (isHost) {
             hosts[index] = hosts[index]();
         } else {
-            buffers[index] = transferBuffer.call(object);
+            buffers[index] = takeContent?.(object) ?? transferBuffer.call(object);
         }
     }
 }

@@ -89,7 +89,7 @@ function isHosts(value) {
 
 /* Whether an object of a kind that has no form of its own is more than its properties. */
 export function isRefused(value, kind) {
-    if (isHosts(value)) {
+    if (isHosts(value) || native.isHostObject?.(value) || native.isTransfer?.(value)) {
         return true;
     }
     if (Object.hasOwn(PLATFORM, kind)) {

@@ -1,6 +1,8 @@
 /* The vectors of clone_vectors.json against the JavaScript codec; run by test_clone_js.c.
  * A value is compared by the tree that docs/clone.md describes. */
 "use strict";
+const proxies = []; /* what this host can tell; the chunk asks for it when it is evaluated */
+native.isProxy = (object) => proxies.includes(object);
 const { encode, decode } = native.chunk("clone");
 const { vectors } = JSON.parse(native.vectors);
 const MODES = ["web", "pool"];
@@ -373,16 +375,12 @@ test("what_is_transferred_and_changed_meanwhile_is_refused", () => {
 });
 
 test("proxies_are_refused_where_the_host_can_tell", () => {
-    const proxies = [new Proxy({ a: 1 }, {}), new Proxy([1], {})];
-    native.isProxy = (object) => proxies.includes(object);
-    try {
-        for (const proxy of proxies) {
-            throws("DataCloneError", () => encode([proxy]));
-            throws(TypeError, () => encode(proxy, { pool: true }));
-        }
-    } finally {
-        delete native.isProxy;
+    proxies.push(new Proxy({ a: 1 }, {}), new Proxy([1], {}));
+    for (const proxy of proxies) {
+        throws("DataCloneError", () => encode([proxy]));
+        throws(TypeError, () => encode(proxy, { pool: true }));
     }
+    proxies.length = 0;
 });
 
 test("hosts_travel_beside_the_bytes", () => {
