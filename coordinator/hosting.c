@@ -78,9 +78,12 @@ static enum muster_status open_processes_locked(struct muster *muster, struct mu
     };
     if (muster->hosting.processes)
         return MUSTER_OK;
-    enum muster_status status = muster__processes_new(&processes, &muster->hosting.processes, error);
-    if (status == MUSTER_OK)
-        muster__processes_prepare(muster->hosting.processes);
+    struct muster__processes *made = NULL;
+    enum muster_status status = muster__processes_new(&processes, &made, error);
+    if (status == MUSTER_OK) {
+        atomic_store(&muster->hosting.processes, made);
+        muster__processes_prepare(made);
+    }
     return status;
 }
 

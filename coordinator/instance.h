@@ -115,7 +115,7 @@ struct muster {
     struct muster__service *service;   /* coordinator */
     struct { /* hosting.c */
         pthread_mutex_t lock;
-        struct muster__processes *processes; /* made when the first needs them */
+        _Atomic(struct muster__processes *) processes; /* made under the lock, when the first needs them */
         const struct muster__crash_policy *crashes; /* borrowed; NULL: the default.  Tests shorten it */
     } hosting;
     uint32_t local_host; /* of this process, where HTTP is accepted and the embedder calls */

@@ -37,6 +37,24 @@ static void forget(struct process_errand *errand)
     pthread_mutex_unlock(&host->lock);
 }
 
+/* A call of the embedder's may end whenever it likes, also when the instance is no more.  False: nobody listens. */
+static bool begin_answer(struct process_worker *worker)
+{
+    pthread_mutex_lock(&worker->host->lock);
+    bool gone = worker->gone;
+    worker->answering += !gone;
+    pthread_mutex_unlock(&worker->host->lock);
+    return !gone;
+}
+
+static void end_answer(struct process_worker *worker)
+{
+    pthread_mutex_lock(&worker->host->lock);
+    if (--worker->answering == 0 && worker->gone)
+        pthread_cond_broadcast(&worker->host->answered);
+    pthread_mutex_unlock(&worker->host->lock);
+}
+
 static void send_result(struct process_errand *errand, enum muster_status status,
                         const struct muster_value *value, const struct muster_error *error)
 {
@@ -49,6 +67,8 @@ static void send_result(struct process_errand *errand, enum muster_status status
                                            .actor = errand->node.id,
                                            .status = status};
     forget(errand); /* first: its number may be used again once the answer is there */
+    if (!begin_answer(errand->worker))
+        return;
     enum muster_status pack = muster__wire_value_pack(value, &packed, &problem);
     if (pack != MUSTER_OK) {
         message.status = pack;
@@ -70,6 +90,7 @@ static void send_result(struct process_errand *errand, enum muster_status status
     }
     muster__wire_value_clean_up(&packed);
     muster_error_clean_up(&problem);
+    end_answer(errand->worker);
 }
 
 /* ---- other workers ---- */
@@ -262,7 +283,7 @@ static bool unpack(struct process_errand *errand, const struct muster__wire_mess
 {
     struct muster_error error = {0};
     struct process_host *host = errand->worker->host;
-    enum muster_status status = muster__wire_value_unpack(&message->value, host->link, ret_value, &error);
+    enum muster_status status = muster__wire_value_unpack_hostile(&message->value, host->link, ret_value, &error);
     if (status == MUSTER_INVALID_ARGUMENT)
         muster__process_host_distrust(host, "a value that is none: %s", error.message);
     muster_error_clean_up(&error);

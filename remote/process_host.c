@@ -53,6 +53,7 @@ void muster__process_host_release(struct process_host *host)
     muster__id_map_clean_up(&host->requests);
     muster__id_map_clean_up(&host->errands);
     pthread_mutex_destroy(&host->lock);
+    pthread_cond_destroy(&host->answered);
     free(host->isolation);
     free(host);
 }
@@ -466,7 +467,9 @@ void muster__process_host_bury(struct process_host *host)
     while ((worker = any_worker(host))) { /* those that were given up: nobody waits for their end */
         pthread_mutex_lock(&host->lock);
         (void)muster__id_map_remove(&host->workers, worker->id);
+        worker->gone = true;
         pthread_mutex_unlock(&host->lock);
+        muster__process_worker_hush(worker);
         muster__process_worker_release(worker);
         muster__process_worker_release(worker); /* the map's */
     }
@@ -813,6 +816,7 @@ enum muster_status muster__process_host_new(struct muster__processes *processes,
     host->own.words_pipe.source.fd = host->own.errors_pipe.source.fd = -1;
     snprintf(host->name, sizeof host->name, "host %u", number);
     pthread_mutex_init(&host->lock, NULL);
+    pthread_cond_init(&host->answered, NULL);
     muster__actor_init(&host->keeper, keeper_turn);
     host->keeper.acquire = keeper_acquire;
     host->keeper.release = keeper_release;

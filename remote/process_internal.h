@@ -93,6 +93,7 @@ struct process_host {
     uint32_t last_worker;
     uint64_t last_stall;
     atomic_bool words_short; /* someone waits for a word */
+    pthread_cond_t answered;        /* some worker's `answering` is 0 */
     bool closed;                    /* it is dead: nothing is added */
     bool killed;                    /* by us, with `killed_for` */
     const char *killed_for;
@@ -119,6 +120,7 @@ struct process_worker {
     struct muster__request *returned, *returned_last; /* the child never began them */
     struct process_errand *jobs, **jobs_end; /* for the actor */
     uint32_t in_flight, holds;
+    uint32_t answering; /* errands whose answers are being sent: its end waits for them */
     bool sent_start, started, opened, gone;
     bool ended; /* gone, and all that it had is settled or stands in `returned` */
     bool stop_asked, cancel_asked;
@@ -193,6 +195,9 @@ void muster__process_worker_acquire(struct process_worker *worker);
 void muster__process_worker_release(struct process_worker *worker);
 /* Thread: poller. */
 void muster__process_worker_frame(struct process_worker *worker, struct muster__wire_message *message);
+/* Thread: any, with `gone` set.  Waits for those who are sending an answer to it: later ones send nothing, and what
+ * they would need may be destroyed. */
+void muster__process_worker_hush(struct process_worker *worker);
 /* Thread: poller.  It is gone, with its host (`error` says how) or by itself. */
 void muster__process_worker_end(struct process_worker *worker, enum muster_status status,
                                 const struct muster_error *error, uint64_t turns, bool with_host);

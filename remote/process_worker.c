@@ -170,6 +170,16 @@ static void drop_jobs(struct process_worker *worker)
     muster__process_worker_release(worker);
 }
 
+/* After `gone` was set; whoever is answering is not held up by anybody. */
+void muster__process_worker_hush(struct process_worker *worker)
+{
+    struct process_host *host = worker->host;
+    pthread_mutex_lock(&host->lock);
+    while (worker->answering)
+        pthread_cond_wait(&host->answered, &host->lock);
+    pthread_mutex_unlock(&host->lock);
+}
+
 void muster__process_worker_end(struct process_worker *worker, enum muster_status status,
                                 const struct muster_error *error, uint64_t turns, bool with_host)
 {
@@ -185,6 +195,7 @@ void muster__process_worker_end(struct process_worker *worker, enum muster_statu
     pthread_mutex_unlock(&host->lock);
     if (twice)
         return;
+    muster__process_worker_hush(worker);
     atomic_fetch_add(&host->turns, turns > worker->stats.turns ? turns - worker->stats.turns : 0);
     muster__process_requests_end(worker, status == MUSTER_OK ? MUSTER_TERMINATED : status, error, with_host);
     if (holds)

@@ -575,6 +575,42 @@ START_TEST(a_death_while_installing_is_a_failed_install)
 }
 END_TEST
 
+START_TEST(a_start_that_was_lost_with_its_host_fails_nobody)
+{
+    bring_up();
+    say("GONE instance=1 status=RETRY");
+    say("WANT version=1");
+    say("PLACED instance=2 host=8");
+    SAY("GONE instance=2 status=CRASHED", "VACATE version=1 instance=2 host=8 reason=DIED; "
+                                          "FORGET version=1 instance=2 host=8 reason=DIED");
+    SAY("WANT version=1", "PLACE version=1 instance=3"); /* the slot's, where something waits */
+    say("PLACED instance=3 host=9");
+    SAY("STARTED instance=3", "OPEN version=1 instance=3 host=9");
+}
+END_TEST
+
+START_TEST(an_install_that_was_lost_with_its_host_is_made_again_a_few_times)
+{
+    char line[64];
+    int losses = 0;
+    say("REGISTER job=1 version=1 scope=\"/\" script=\"a\"");
+    for (; losses < 100; losses++) {
+        snprintf(line, sizeof(line), "PLACED instance=%d", losses + 1);
+        say(line);
+        snprintf(line, sizeof(line), "STARTED instance=%d", losses + 1);
+        ck_assert_ptr_nonnull(strstr(say(line), "INSTALL version=1"));
+        snprintf(line, sizeof(line), "GONE instance=%d status=RETRY", losses + 1);
+        if (strstr(say(line), "FAIL_QUEUED"))
+            break;
+        snprintf(line, sizeof(line), "PLACE version=1 instance=%d", losses + 2);
+        ck_assert_ptr_nonnull(strstr(said, line));
+        ck_assert_ptr_null(strstr(said, "SETTLE_JOB"));
+    }
+    ck_assert_int_eq(losses, 8);
+    ck_assert_ptr_nonnull(strstr(said, "SETTLE_JOB job=1 version=1 status=RETRY"));
+}
+END_TEST
+
 START_TEST(a_wedged_worker_is_given_up_and_refused_until_it_is_gone)
 {
     bring_up();
@@ -1152,6 +1188,8 @@ static void add_instances(Suite *suite)
     tcase_add_test(tc, a_stop_job_settles_when_the_instances_are_gone);
     tcase_add_test(tc, a_death_leaves_the_version_where_it_was);
     tcase_add_test(tc, a_death_while_installing_is_a_failed_install);
+    tcase_add_test(tc, a_start_that_was_lost_with_its_host_fails_nobody);
+    tcase_add_test(tc, an_install_that_was_lost_with_its_host_is_made_again_a_few_times);
     tcase_add_test(tc, a_wedged_worker_is_given_up_and_refused_until_it_is_gone);
     tcase_add_test(tc, close_by_the_script_ends_it_and_the_next_request_revives_it);
     tcase_add_test(tc, a_worker_whose_host_is_emptied_ends_and_what_waits_starts_it_elsewhere);

@@ -10,7 +10,7 @@
 
 #include "failing_malloc.h"
 #include "runtime/check.h"
-#include "runtime/stream.h"
+#include "runtime/stream_internal.h"
 
 static struct muster_stream *make(size_t capacity)
 {
@@ -97,6 +97,34 @@ START_TEST(every_cut_of_writes_and_reads_gives_the_same_bytes)
             out += length;
         }
     }
+    let_go(stream);
+}
+END_TEST
+
+START_TEST(what_was_put_back_is_read_again_before_all_else)
+{
+    struct muster_stream *stream = make(8);
+    size_t written = 12345;
+    must_write(stream, "abcdefgh");
+    must_read(stream, 6, "abcdef");
+    must_write(stream, "ijklmn"); /* full, and across the edge */
+    ck_assert(muster__stream_unread(stream, "cdef", 4)); /* more than the capacity */
+    ck_assert_uint_eq(muster_stream_buffered(stream), 12);
+    ck_assert_int_eq(muster_stream_write(stream, "x", 1, &written), MUSTER_OK);
+    ck_assert_uint_eq(written, 0);
+    muster_stream_close(stream);
+    must_read(stream, 3, "cde");
+    ck_assert(muster__stream_unread(stream, "cde", 3));
+    must_read(stream, 100, "cdefghijklmn");
+    must_read(stream, 1, "");
+    ck_assert(muster__stream_unread(stream, "n", 1)); /* also after its end */
+    must_read(stream, 100, "n");
+    must_read(stream, 1, "");
+    let_go(stream);
+    stream = make(8);
+    muster_stream_abort(stream, MUSTER_CANCELED, NULL);
+    ck_assert(muster__stream_unread(stream, "a", 1));
+    ck_assert_int_eq(try_read(stream), MUSTER_CANCELED);
     let_go(stream);
 }
 END_TEST
@@ -546,6 +574,7 @@ static TCase *bytes_topic(void)
     TCase *topic = tcase_create("bytes");
     tcase_add_test(topic, bytes_come_out_in_order_across_the_ring_edge);
     tcase_add_loop_test(topic, every_cut_of_writes_and_reads_gives_the_same_bytes, 0, 10);
+    tcase_add_test(topic, what_was_put_back_is_read_again_before_all_else);
     tcase_add_test(topic, a_write_beyond_the_capacity_is_refused_in_part);
     tcase_add_test(topic, a_capacity_of_zero_means_64_kib);
     tcase_add_test(topic, a_closed_stream_gives_its_bytes_first);
