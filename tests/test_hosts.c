@@ -14,7 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS, PROCESS, HOST_COUNT };
+/* Under the thread sanitizer a process with JavaScriptCore dies now and then while it starts ("failed to allocate" half
+ * of the address space): there JavaScript runs on threads alone, and Lua in processes. */
+enum { THREADS, PROCESS,
+#if defined(__SANITIZE_THREAD__)
+       HOST_COUNT = PROCESS
+#else
+       HOST_COUNT
+#endif
+};
 static const char *const host_names[] = {"on threads", "in a process"};
 
 /* ---- the test's side ---- */
@@ -900,10 +908,12 @@ static Suite *suite(void)
     suite_add_tcase(s, tc);
 
     tc = tcase_create("processes");
-    tcase_add_test(tc, a_killed_host_gives_back_what_never_began);
     tcase_add_test(tc, what_finds_no_room_waits_and_goes_on);
-    tcase_add_test(tc, a_worker_behind_the_wall_serves_as_any_other);
-    tcase_add_test(tc, what_waited_for_something_when_its_host_died_may_be_tried_again);
+    if (HOST_COUNT > PROCESS) {
+        tcase_add_test(tc, a_killed_host_gives_back_what_never_began);
+        tcase_add_test(tc, a_worker_behind_the_wall_serves_as_any_other);
+        tcase_add_test(tc, what_waited_for_something_when_its_host_died_may_be_tried_again);
+    }
     suite_add_tcase(s, tc);
     return s;
 }
