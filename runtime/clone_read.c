@@ -278,7 +278,7 @@ static bool read_string(struct reader *reader, const char *what, struct muster_c
 static bool read_bigint(struct reader *reader, struct muster_clone_node *slot)
 {
     const unsigned char *where = reader->at;
-    uint64_t head;
+    uint64_t head = 0;
     if (!read_varint(reader, &head))
         return false;
     uint64_t length = head >> 1;
@@ -361,7 +361,7 @@ static bool read_reference(struct reader *reader, struct muster_clone_node *slot
 static bool read_key(struct reader *reader, struct muster__clone_key *ret_key)
 {
     const unsigned char *where = reader->at;
-    uint64_t head;
+    uint64_t head = 0;
     if (!read_varint(reader, &head))
         return false;
     bool is_wide = (head & 1) != 0;
