@@ -272,12 +272,14 @@ static void put(struct muster__http_buffer *out, const char *data, size_t length
 
 static void put_number(struct muster__http_buffer *out, uint64_t number)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + number % 10);
-    while (number /= 10);
-    put(out, digits + at, sizeof digits - at);
+    size_t count = 1;
+    for (uint64_t rest = number; rest >= 10; rest /= 10)
+        count++;
+    MUSTER_CHECK(count <= out->capacity - out->length);
+    out->length += count;
+    /* In its place: copying what was just written byte by byte would wait until it is in the cache. */
+    for (char *at = out->data + out->length; count > 0; count--, number /= 10)
+        *--at = (char)('0' + number % 10);
 }
 
 static bool is(struct muster_bytes name, const char *text, size_t length)

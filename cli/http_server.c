@@ -266,6 +266,14 @@ static void read_some(struct connection *connection, uint64_t now_us)
         wake(connection); /* others first */
 }
 
+/* One answer is what there mostly is, and send() is cheaper than sendmsg(). */
+static ssize_t send_spans(int fd, struct iovec *spans, size_t count)
+{
+    const struct msghdr message = {.msg_iov = spans, .msg_iovlen = count};
+    return count == 1 ? send(fd, spans->iov_base, spans->iov_len, MSG_NOSIGNAL)
+                      : sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
 static void write_some(struct connection *connection, uint64_t now_us)
 {
     struct iovec spans[SPANS];
@@ -273,11 +281,10 @@ static void write_some(struct connection *connection, uint64_t now_us)
         size_t count = muster__http_connection_output(connection->http, spans, SPANS, now_us);
         if (!count)
             break;
-        const struct msghdr message = {.msg_iov = spans, .msg_iovlen = count};
         size_t wanted = 0;
         for (size_t i = 0; i < count; i++)
             wanted += spans[i].iov_len;
-        ssize_t length = sendmsg(connection->source.fd, &message, MSG_NOSIGNAL);
+        ssize_t length = send_spans(connection->source.fd, spans, count);
         if (length < 0 && errno == EINTR)
             continue;
         if (length < 0) {

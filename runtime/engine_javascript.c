@@ -266,6 +266,8 @@ static void delivery_free(struct muster__realm *realm, struct muster__js_deliver
     muster_error_clean_up(&delivery->error);
     delivery->request->engine_data = NULL;
     delivery->request = NULL;
+    if (realm->delivering == delivery)
+        realm->delivering = NULL;
     delivery->generation++;
     delivery->next = realm->idle;
     realm->idle = delivery;
@@ -375,6 +377,7 @@ enum muster_status muster__js_enter(struct muster__realm *realm, enum muster__js
                                     size_t count, const JSValueRef *arguments, JSValueRef *ret_result)
 {
     JSValueRef exception = NULL;
+    realm->delivering = NULL;
     enum muster_status status = enter(realm, entry, count, arguments, ret_result, &exception);
     if (status != MUSTER_OK)
         return status;
@@ -388,11 +391,13 @@ static JSValueRef text_value(struct muster__realm *realm, const char *text)
     return muster__js_text(realm->context, text);
 }
 
-/* What core.js answers: 1, something holds the request; 2, nobody listens. */
+/* What core.js answers: 1, something holds the request; 2, nobody listens; undefined, neither. */
 static void take_answer(struct muster__realm *realm, struct muster__js_delivery *delivery,
                         JSValueRef result)
 {
-    double answer = result ? JSValueToNumber(realm->context, result, NULL) : 0;
+    /* A number takes the engine's lock, to see that something is undefined does not. */
+    bool is_said = result && !JSValueIsUndefined(realm->context, result);
+    double answer = is_said ? JSValueToNumber(realm->context, result, NULL) : 0;
     /* Microtasks have run since core.js answered: a release may have come already. */
     delivery->holds += answer == 1;
     delivery->passed = answer == 2;
@@ -437,6 +442,7 @@ static enum muster_status deliver(struct muster__realm *realm, struct muster__re
         return MUSTER_OK;
     }
     JSValueRef result = NULL, exception = NULL;
+    realm->delivering = delivery;
     status = dispatch(realm, delivery, &result, &exception);
     if (status != MUSTER_OK)
         return status;
@@ -708,6 +714,7 @@ static void realm_destroy(struct muster__realm *realm)
     current = realm;
     forget_deliveries(realm);
     muster__js_drop_outgoing(realm);
+    muster__js_head_clean_up(realm);
     muster__js_host_clean_up(realm);
     for (size_t i = 0; i < realm->rejection_count; i++) {
         JSValueUnprotect(realm->context, realm->rejections[i].promise);
@@ -732,7 +739,6 @@ static void realm_destroy(struct muster__realm *realm)
     free_texts(realm);
     free(realm->chunks);
     free(realm->rejections);
-    free(realm->headers);
     muster_error_clean_up(&realm->evaluation_error);
     muster_bindings_release(realm->bindings);
     free(realm);

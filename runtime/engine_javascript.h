@@ -78,6 +78,17 @@ struct muster__js_delivery {
     struct muster__js_delivery *next; /* touched or free */
 };
 
+/* The head of a response: it is read once while the script gives the same string again. */
+struct muster__js_head {
+    JSValueRef value;  /* protected; NULL: the next one is read in any case */
+    JSValueRef before; /* the last one, which may be gone: only to be compared */
+    char *text;        /* what the headers point into */
+    size_t capacity;
+    struct muster_bytes status_text;
+    struct muster_header *headers;
+    size_t header_count, header_capacity;
+};
+
 /* A promise that the host settles. */
 struct muster__js_waiter {
     JSObjectRef resolve, reject; /* protected; NULL: nobody waits */
@@ -132,8 +143,8 @@ struct muster__realm {
     size_t delivery_count, delivery_capacity; /* slots ever used */
     struct muster__js_delivery *idle; /* slots to use again */
     struct muster__js_delivery *touched;
-    struct muster_header *headers; /* of a response on its way out; reused */
-    size_t header_capacity;
+    struct muster__js_delivery *delivering; /* the last entry was for it; NULL: for none, or it is over */
+    struct muster__js_head head;            /* of the last response */
 
     bool has_departures; /* a client went away, and errors may say so */
     struct muster__js_rejection *rejections;
@@ -305,6 +316,8 @@ MUSTER__JS_CALLBACK(muster__js_native_body_read);
 MUSTER__JS_CALLBACK(muster__js_native_body_cancel);
 /* Does this error only say that a client is gone? */
 bool muster__js_is_departure(struct muster__realm *realm, JSContextRef context, JSValueRef error);
+/* Forgets the head of the last response. */
+void muster__js_head_clean_up(struct muster__realm *realm);
 /* The client is gone. */
 void muster__js_bodies_cancel(struct muster__realm *realm, struct muster__js_delivery *delivery);
 /* The delivery ends: both bodies of it as well. */

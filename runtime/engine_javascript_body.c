@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PIECE_MAX (64 * 1024)
+#define HEAD_KEPT (16 * 1024)
 
 struct muster__js_body_in {
     struct muster__note note;
@@ -278,18 +279,17 @@ static size_t to_latin1(char *text, size_t length)
     return to;
 }
 
-static bool add_header(struct muster__realm *realm, size_t i, struct muster_bytes name,
-                       struct muster_bytes value)
+static bool add_header(struct muster__js_head *head, struct muster_bytes name, struct muster_bytes value)
 {
-    if (i >= realm->header_capacity) {
-        size_t capacity = realm->header_capacity ? realm->header_capacity * 2 : 16;
-        struct muster_header *headers = realloc(realm->headers, capacity * sizeof *headers);
+    if (head->header_count >= head->header_capacity) {
+        size_t capacity = head->header_capacity ? head->header_capacity * 2 : 16;
+        struct muster_header *headers = realloc(head->headers, capacity * sizeof *headers);
         if (!headers)
             return false;
-        realm->headers = headers;
-        realm->header_capacity = capacity;
+        head->headers = headers;
+        head->header_capacity = capacity;
     }
-    realm->headers[i] = (struct muster_header){name, value};
+    head->headers[head->header_count++] = (struct muster_header){name, value};
     return true;
 }
 
@@ -302,38 +302,82 @@ static struct muster_bytes take_line(char **at, char *end)
 }
 
 /* "status text\nname\nvalue\nname\nvalue" */
-static bool parse_head(struct muster__realm *realm, char *text, size_t length,
-                       struct muster_http_response *response)
+static bool parse_head(struct muster__js_head *head, size_t length)
 {
-    char *at = text, *end = text + length;
-    response->status_text = take_line(&at, end);
-    size_t i = 0;
+    char *at = head->text, *end = head->text + length;
+    head->header_count = 0;
+    head->status_text = take_line(&at, end);
     while (at <= end) {
         struct muster_bytes name = take_line(&at, end), value = take_line(&at, end);
-        if (!add_header(realm, i++, name, value))
+        if (!add_header(head, name, value))
             return false;
     }
-    response->headers = realm->headers;
-    response->header_count = i;
     return true;
 }
 
-/* The head stays in memory of its own, as the body needs the scratch memory: `ret_head` is freed by the
- * caller when it is not `small`. */
-static char *copy_head(JSContextRef context, JSValueRef value, char *small, size_t small_size,
-                       size_t *ret_length)
+static bool reserve_head(struct muster__js_head *head, size_t size)
 {
+    if (size <= head->capacity)
+        return true;
+    free(head->text);
+    head->text = malloc(size);
+    head->capacity = head->text ? size : 0;
+    return head->text != NULL;
+}
+
+static void forget_head(struct muster__realm *realm)
+{
+    if (realm->head.value)
+        JSValueUnprotect(realm->context, realm->head.value);
+    realm->head.value = NULL;
+}
+
+/* It stays in memory of its own, as the body needs the scratch memory. */
+static bool read_head(struct muster__realm *realm, JSContextRef context, JSValueRef value)
+{
+    struct muster__js_head *head = &realm->head;
+    if (value == head->value)
+        return true;
+    forget_head(realm);
     JSStringRef string = JSValueToStringCopy(context, value, NULL);
     if (!string)
-        return NULL;
+        return false;
     size_t size = JSStringGetMaximumUTF8CStringSize(string);
-    char *head = size <= small_size ? small : malloc(size);
-    if (head) {
-        size_t written = JSStringGetUTF8CString(string, head, size);
-        *ret_length = to_latin1(head, written ? written - 1 : 0);
-    }
+    bool fits = reserve_head(head, size);
+    size_t written = fits ? JSStringGetUTF8CString(string, head->text, size) : 0;
     JSStringRelease(string);
-    return head;
+    if (!fits || !parse_head(head, to_latin1(head->text, written ? written - 1 : 0)))
+        return false;
+    if (value == head->before) { /* the second time: there may be more */
+        JSValueProtect(context, value);
+        head->value = value;
+    }
+    head->before = value;
+    return true;
+}
+
+/* Of a head that was read; until the next one is. */
+static struct muster_http_response response_of(const struct muster__js_head *head, int status_code)
+{
+    return (struct muster_http_response){.status_code = status_code,
+                                         .status_text = head->status_text,
+                                         .headers = head->headers,
+                                         .header_count = head->header_count};
+}
+
+/* A long one does not stay. */
+static void trim_head(struct muster__realm *realm)
+{
+    if (realm->head.capacity > HEAD_KEPT)
+        muster__js_head_clean_up(realm);
+}
+
+void muster__js_head_clean_up(struct muster__realm *realm)
+{
+    forget_head(realm);
+    free(realm->head.text);
+    free(realm->head.headers);
+    realm->head = (struct muster__js_head){0};
 }
 
 static void settle_response(struct muster__realm *realm, struct muster__js_delivery *delivery,
@@ -358,32 +402,34 @@ static bool put_body(struct muster__realm *realm, JSContextRef context, JSValueR
     return true;
 }
 
-/* respond(id, status, head, body, release) */
+/* respond(id, status, head, body, release).  A number takes the engine's lock, so what is usual is undefined:
+ * the id of the request whose entry runs, the status 200, and that nothing is released. */
 MUSTER__JS_CALLBACK(muster__js_native_respond)
 {
     struct muster__realm *realm = muster__js_current();
     (void)function;
     (void)this_object;
     MUSTER_CHECK(count == 5);
-    struct muster__js_delivery *delivery = muster__js_delivery_of(realm, context, arguments[0]);
+    struct muster__js_delivery *delivery = JSValueIsUndefined(context, arguments[0])
+                                               ? realm->delivering
+                                               : muster__js_delivery_of(realm, context, arguments[0]);
     if (!delivery)
         return JSValueMakeUndefined(context);
-    char small[2048];
-    size_t length = 0;
-    char *head = copy_head(context, arguments[2], small, sizeof small, &length);
+    int status_code = JSValueIsUndefined(context, arguments[1])
+                          ? 200
+                          : (int)JSValueToNumber(context, arguments[1], NULL);
     JSStringRef string = NULL;
-    struct muster_http_response response = {
-        .status_code = (int)JSValueToNumber(context, arguments[1], NULL)};
-    if (head && parse_head(realm, head, length, &response) &&
-        put_body(realm, context, arguments[3], &response, &string))
+    bool is_read = read_head(realm, context, arguments[2]);
+    struct muster_http_response response = response_of(&realm->head, status_code);
+    if (is_read && put_body(realm, context, arguments[3], &response, &string))
         settle_response(realm, delivery, &response);
     else
         muster__js_out_of_memory(context, exception);
     if (string)
         JSStringRelease(string);
-    if (head != small)
-        free(head);
-    delivery->holds -= (int)JSValueToNumber(context, arguments[4], NULL);
+    trim_head(realm);
+    if (!JSValueIsUndefined(context, arguments[4]))
+        delivery->holds--;
     muster__js_touch(realm, delivery);
     return JSValueMakeUndefined(context);
 }
@@ -465,12 +511,11 @@ MUSTER__JS_CALLBACK(muster__js_native_respond_stream)
     struct muster__js_delivery *delivery = muster__js_delivery_of(realm, context, arguments[0]);
     if (!delivery || delivery->out)
         return arguments[0];
-    size_t length = 0;
-    char *head = copy_head(context, arguments[2], NULL, 0, &length);
-    struct muster_http_response response = {
-        .status_code = (int)JSValueToNumber(context, arguments[1], NULL)};
-    struct muster__js_body_out *out = head ? new_out(realm, context, arguments[3]) : NULL;
-    if (out && parse_head(realm, head, length, &response)) {
+    int status_code = (int)JSValueToNumber(context, arguments[1], NULL);
+    bool is_read = read_head(realm, context, arguments[2]);
+    struct muster__js_body_out *out = is_read ? new_out(realm, context, arguments[3]) : NULL;
+    if (out) {
+        struct muster_http_response response = response_of(&realm->head, status_code);
         delivery->out = out;
         out->delivery = delivery;
         response.body_stream = out->stream;
@@ -482,7 +527,7 @@ MUSTER__JS_CALLBACK(muster__js_native_respond_stream)
     } else {
         muster__js_out_of_memory(context, exception);
     }
-    free(head);
+    trim_head(realm);
     return arguments[0];
 }
 

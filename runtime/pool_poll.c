@@ -140,7 +140,8 @@ static void run_timers(struct muster__pool *pool, uint64_t now_us)
 
 void muster__pool_flush(struct muster__pool *pool, struct muster__pool_flusher *flusher)
 {
-    if (atomic_exchange(&flusher->scheduled, true))
+    /* Looked at first: most ask again before it was run.  It says so no more before it flushes. */
+    if (atomic_load(&flusher->scheduled) || atomic_exchange(&flusher->scheduled, true))
         return;
     struct muster__pool_flusher *head = atomic_load(&pool->flushers);
     do {

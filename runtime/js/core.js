@@ -151,7 +151,7 @@ export default function (native) {
                         [STATE]: state };
             const failure = run(listeners, list, event, state, global);
             if (failure !== null) native.fail(id, SCRIPT_ERROR, failure.error);
-            return state.pending !== 0 ? PENDING : 0;
+            return state.pending !== 0 ? PENDING : undefined;
         },
         invoke(callback, value) { // a settled host call, a stream that moved
             turn++;

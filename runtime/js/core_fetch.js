@@ -46,6 +46,10 @@ export default function (native) {
         },
     };
 
+    // The worker's own.  The engine makes objects quicker with a constructor than with a given prototype.
+    function Made(state) { this[STATE] = state; }
+    Made.prototype = proto;
+
     // All texts come in one string, whose headers are split when somebody reads them.
     function load(state) {
         const head = requestHead(state.id);
@@ -60,6 +64,22 @@ export default function (native) {
             () => client + 1 < end ? head.slice(client + 1).split('\n') : [], body, null);
     }
 
+    // Most responses have the head of the one before: then it is the same string, which the engine knows.
+    let lastText = '', lastHeaders = [], lastHead = '';
+    function isLast(text, headers) {
+        const n = headers.length;
+        if (text !== lastText || n !== lastHeaders.length) return false;
+        for (let i = 0; i < n; i++) if (headers[i] !== lastHeaders[i]) return false;
+        return true;
+    }
+    function headOf(text, headers) {
+        if (isLast(text, headers)) return lastHead;
+        lastText = text;
+        lastHeaders = headers.slice(); // the script may still change its own
+        return lastHead = headers.length === 2 ? `${text}\n${headers[0]}\n${headers[1]}`
+            : headers.length === 0 ? text : `${text}\n${headers.join('\n')}`;
+    }
+
     // `held`: the promise of the answer counts as pending, and ends here.
     function answer(event, state, response, held) {
         let data;
@@ -68,14 +88,14 @@ export default function (native) {
         } catch (error) {
             return refuse(state, BAD_RESPONSE, error, held);
         }
-        const flat = data.headers, body = data.body;
-        const head = flat.length === 2 ? `${data.statusText}\n${flat[0]}\n${flat[1]}`
-            : flat.length === 0 ? data.statusText : `${data.statusText}\n${flat.join('\n')}`;
+        const body = data.body, status = data.status, head = headOf(data.statusText, data.headers);
         if (body === null || typeof body === 'string' || body instanceof Uint8Array) {
-            respond(state.id, data.status, head, body, held ? settle(state) : 0);
+            // What is usual is left out: the engine knows whose entry was the last one.
+            respond(state.began === turn() ? undefined : state.id, status === 200 ? undefined : status, head,
+                body, held && settle(state) !== 0 ? true : undefined);
         } else {
             if (!held) extend(event, state);
-            more().pump(state.id, data.status, head, body, () => release(state));
+            more().pump(state.id, status, head, body, () => release(state));
         }
         if (state.handled !== null) state.handled.resolve();
     }
@@ -92,16 +112,16 @@ export default function (native) {
             const now = tick(), list = listeners.fetch;
             if (list === undefined) return PASSED;
             const state = { type: 'fetch', flags: TRUSTED | CANCELABLE, target: null, time: null, id,
-                turn: now, pending: 0, failure: null, request: null, clientId: '', handled: null,
+                turn: now, began: now, pending: 0, failure: null, request: null, clientId: '', handled: null,
                 responded: false };
-            const failure = run(listeners, list, { __proto__: proto, [STATE]: state }, state, global);
+            const failure = run(listeners, list, new Made(state), state, global);
             if (!state.responded) {
                 if (failure !== null) refuse(state, SCRIPT_ERROR, failure.error, false);
                 else if (state.flags & CANCELED) refuse(state, BAD_RESPONSE,
                     new TypeError('preventDefault() was called and respondWith() was not'), false);
                 else if (state.handled !== null) state.handled.resolve();
             }
-            return state.pending !== 0 ? PENDING : 0;
+            return state.pending !== 0 ? PENDING : undefined;
         },
         cancel(id) {
             tick();
