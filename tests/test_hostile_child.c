@@ -8,18 +8,14 @@
  *
  * The test's thread plays the coordinator and waits for what it hears, never for time. */
 #include "remote/process_internal.h"
-#include "remote/service.h"
-#include "runtime/engine_table.h"
 
-#include <check.h>
+#include "place_harness.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,44 +33,11 @@
 
 /* ---- what is heard ---- */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-
-#define WAIT_FOR(condition)                                                                         \
-    do {                                                                                            \
-        pthread_mutex_lock(&lock);                                                                  \
-        while (!(condition))                                                                        \
-            pthread_cond_wait(&changed, &lock);                                                     \
-        pthread_mutex_unlock(&lock);                                                                \
-    } while (0)
-
-#define TELL(statement)                                                                             \
-    do {                                                                                            \
-        pthread_mutex_lock(&lock);                                                                  \
-        statement;                                                                                  \
-        pthread_cond_broadcast(&changed);                                                           \
-        pthread_mutex_unlock(&lock);                                                                \
-    } while (0)
-
 enum kind { GOOD, HOSTILE, KIND_COUNT };
 static const char *const isolations[KIND_COUNT] = {"good", "hostile"};
 
-static struct muster__pool *pool;
-static struct muster__service *service;
 static struct muster__processes *processes[KIND_COUNT];
 static char last_sentence[2400]; /* of the hostile host, when it was dead */
-
-struct place { /* a scope with its slot, and the worker that serves it */
-    struct muster__slot *slot;
-    uint32_t incarnation;
-    struct muster__remote_worker *worker;
-    struct muster__loader loader;
-    const char *engine, *script_url;
-    int started, gone;
-    enum muster_status start_status, gone_status;
-    char gone_error[2400], console[8192];
-    uint64_t console_bytes;
-};
 
 static struct place hostile; /* whose worker is the hostile host's */
 static struct place other; /* whom the hostile child may dispatch to; it has no worker */
@@ -87,73 +50,6 @@ static void log_line(enum muster_log_level level, const char *subject, const cha
     if (kind == HOSTILE && level == MUSTER_LOG_ERROR)
         TELL(snprintf(last_sentence, sizeof last_sentence, "%s", text));
 }
-
-static void on_started(void *user_data, enum muster_status status, const struct muster_error *error)
-{
-    struct place *place = user_data;
-    (void)error;
-    TELL({
-        place->start_status = status;
-        place->started++;
-    });
-}
-
-/* The first lines are kept, of a flood only the number of bytes. */
-static void on_console(void *user_data, enum muster_log_level level, const char *text, size_t length)
-{
-    struct place *place = user_data;
-    (void)level;
-    TELL({
-        size_t used = strlen(place->console);
-        if (used < sizeof place->console / 2)
-            snprintf(place->console + used, sizeof place->console - used, "%.*s\n",
-                     (int)(length < 1024 ? length : 1024), text);
-        place->console_bytes += length;
-    });
-}
-
-static void on_report(void *user_data, const struct muster_error *error)
-{
-    (void)user_data;
-    (void)error;
-}
-
-static void on_nothing(void *user_data)
-{
-    (void)user_data;
-}
-
-static void on_gone(void *user_data, const struct muster__worker_report *report)
-{
-    struct place *place = user_data;
-    TELL({
-        place->gone_status = report->status;
-        snprintf(place->gone_error, sizeof place->gone_error, "%s",
-                 report->error && report->error->message ? report->error->message : "");
-        place->gone++;
-    });
-}
-
-static enum muster_status on_dispatch(void *user_data, const char *scope, struct muster__request *request,
-                                      uint64_t keepalive_until_us)
-{
-    (void)user_data;
-    (void)keepalive_until_us;
-    return strcmp(scope, "/other/") == 0 ? muster__slot_post(other.slot, request, muster__now_us())
-                                         : MUSTER_NOT_FOUND;
-}
-
-static const struct muster__worker_listener listener = {
-    .started = on_started,
-    .console = on_console,
-    .report = on_report,
-    .skip_waiting = on_nothing,
-    .close_self = on_nothing,
-    .wedged = on_nothing,
-    .idle = on_nothing,
-    .dispatch = on_dispatch,
-    .gone = on_gone,
-};
 
 /* ---- workers ---- */
 
@@ -173,12 +69,6 @@ static enum muster_status load_text(const char *url, const char *importer, struc
     return ret_loaded->text ? MUSTER_OK : MUSTER_NO_MEMORY;
 }
 
-static void want(struct muster__slot *slot, void *user_data)
-{
-    (void)slot;
-    (void)user_data;
-}
-
 static void use_good_script(struct place *place)
 {
     place->loader = (struct muster__loader){.load = load_text};
@@ -188,139 +78,14 @@ static void use_good_script(struct place *place)
 
 static void make_place(struct place *place)
 {
-    const struct muster__slot_options options = {
-        .queue_limit = 100000, .idle_us = 1000000, .want = want, .user_data = place};
-    memset(place, 0, sizeof *place);
+    init_place(place);
     use_good_script(place);
-    place->slot = muster__slot_new(&options);
-    ck_assert_ptr_nonnull(place->slot);
 }
 
 static void start_worker(struct place *place, enum kind kind)
 {
-    const struct muster_placement_request request = {
-        .size = sizeof request,
-        .isolation = isolations[kind],
-        .trust = MUSTER__TRUST_SCRIPT,
-        .new_kinds = MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)};
-    uint32_t host = 0;
-    ck_assert_int_eq(muster__service_place(service, &request, muster__now_us(), &host), MUSTER_OK);
-    place->incarnation = muster__slot_attach(place->slot);
-    place->started = place->gone = 0;
-    const struct muster__worker_options options = {
-        .engine = muster__engine_find(place->engine, NULL),
-        .loader = &place->loader,
-        .type = MUSTER__WORKER_SERVICE,
-        .script_url = place->script_url,
-        .name = "/worker/",
-        .scope = "/worker/",
-        .slot = place->slot,
-        .incarnation = place->incarnation,
-        .listener = &listener,
-        .user_data = place,
-    };
-    ck_assert_ptr_nonnull(options.engine);
-    ck_assert_int_eq(muster__service_start(service, host, &options, &place->worker), MUSTER_OK);
-}
-
-static void open_worker(struct place *place)
-{
-    WAIT_FOR(place->started || place->gone);
-    ck_assert_int_eq(place->start_status, MUSTER_OK);
-    if (place->started)
-        (void)place->worker->class->open(place->worker, muster__now_us());
-}
-
-static void wait_gone(struct place *place)
-{
-    WAIT_FOR(place->gone);
-    ck_assert_int_eq(place->gone, 1);
-    (void)muster__slot_vacate(place->slot, place->incarnation);
-    muster__service_gone(service, place->worker, place->gone_status, muster__now_us());
-    place->worker = NULL;
-}
-
-static void stop_worker(struct place *place)
-{
-    place->worker->class->stop(place->worker);
-    wait_gone(place);
-    ck_assert_msg(place->gone_status == MUSTER_OK, "%s", place->gone_error);
-}
-
-static void release_place(struct place *place)
-{
-    struct muster__request *list = muster__slot_close(place->slot);
-    while (list) {
-        struct muster__request *request = list;
-        list = request->next;
-        (void)muster__request_fail(request, MUSTER_SHUTDOWN, NULL);
-        muster__slot_drop(place->slot, request);
-    }
-    muster__slot_release(place->slot);
-}
-
-/* ---- requests ---- */
-
-struct errand {
-    struct muster__request request;
-    int settled, destroyed;
-    enum muster_status status;
-    char text[64], error[2400];
-    struct muster_stream *body;
-};
-
-static void errand_settled(struct muster__request *base, const struct muster__outcome *outcome)
-{
-    struct errand *errand = MUSTER_CONTAINER_OF(base, struct errand, request);
-    const struct muster_http_response *response = outcome->response;
-    TELL({
-        errand->status = outcome->status;
-        snprintf(errand->error, sizeof errand->error, "%s",
-                 outcome->error && outcome->error->message ? outcome->error->message : "");
-        if (response && response->body.data)
-            snprintf(errand->text, sizeof errand->text, "%.*s", (int)response->body.length, response->body.data);
-        if (response && response->body_stream)
-            errand->body = muster_stream_acquire(response->body_stream);
-        errand->settled++;
-    });
-}
-
-static void errand_destroyed(struct muster__request *base)
-{
-    struct errand *errand = MUSTER_CONTAINER_OF(base, struct errand, request);
-    TELL(errand->destroyed++);
-}
-
-static const struct muster__request_class errand_class = {errand_settled, errand_destroyed, NULL};
-
-static struct muster_bytes text(const char *from)
-{
-    return (struct muster_bytes){from, strlen(from)};
-}
-
-static void post(struct place *place, struct errand *errand, enum muster__request_kind kind,
-                 struct muster_stream *body)
-{
-    memset(errand, 0, sizeof *errand);
-    muster__request_init(&errand->request, &errand_class, kind, kind == MUSTER__REQUEST_FETCH ? "fetch" : "ask");
-    errand->request.received_us = muster__now_us();
-    if (kind == MUSTER__REQUEST_FETCH) {
-        errand->request.http.method = text(body ? "POST" : "GET");
-        errand->request.http.url = text("http://x/");
-        errand->request.http.body_stream = body;
-    }
-    ck_assert_int_eq(muster__slot_post(place->slot, &errand->request, muster__now_us()), MUSTER_OK);
-    muster__request_release(&errand->request);
-}
-
-static void finish_errand(struct errand *errand)
-{
-    WAIT_FOR(errand->settled && errand->destroyed);
-    ck_assert_int_eq(errand->settled, 1);
-    ck_assert_int_eq(errand->destroyed, 1);
-    if (errand->body)
-        muster_stream_abort(errand->body, MUSTER_CANCELED, NULL);
-    muster_stream_release(errand->body);
+    const struct muster_placement_request request = {.isolation = isolations[kind], .trust = MUSTER__TRUST_SCRIPT};
+    place_worker(place, request, (struct muster__worker_limits){0}, NULL);
 }
 
 /* ---- a crowd of requests ---- */
@@ -389,7 +154,7 @@ static void *ask_on_and_on(void *unused)
     while (!stop) {
         uint64_t since_us = muster__now_us();
         for (int i = 0; i < AT_A_TIME; i++)
-            post(&good.place, &errands[i], MUSTER__REQUEST_FETCH, NULL);
+            fetch(&good.place, &errands[i], "http://x/", NULL);
         for (int i = 0; i < AT_A_TIME; i++)
             WAIT_FOR(errands[i].settled && errands[i].destroyed);
         uint64_t took_us = muster__now_us() - since_us;
@@ -422,7 +187,7 @@ static void start_good(void)
     memset(&good, 0, sizeof good);
     make_place(&good.place);
     start_worker(&good.place, GOOD);
-    open_worker(&good.place);
+    (void)open_worker(&good.place);
     ck_assert_int_eq(pthread_create(&good.thread, NULL, ask_on_and_on, NULL), 0);
     wait_for_more_served(20);
     TELL(good.worst_us = 0); /* from here on nobody has an excuse */
@@ -439,6 +204,7 @@ static void end_good(void)
     ck_assert_msg(good.worst_us < LATENCY_US, "a request of the good host took %llu us",
                   (unsigned long long)good.worst_us);
     stop_worker(&good.place);
+    ck_assert_msg(good.place.gone_status == MUSTER_OK, "%s", good.place.gone_error);
     release_place(&good.place);
 }
 
@@ -534,6 +300,7 @@ static void begin(const char *misdeed, bool is_silence)
         ck_assert_int_eq(muster__processes_new(&options, &processes[kind], NULL), MUSTER_OK);
     }
     make_place(&other);
+    dispatch_to = &other;
     make_place(&hostile);
     start_good();
 }
@@ -598,7 +365,7 @@ static void serve_the_rest(const struct ending *ending)
 {
     use_good_script(&hostile);
     start_worker(&hostile, GOOD);
-    open_worker(&hostile);
+    (void)open_worker(&hostile);
     for (int i = 0; i < 3; i++)
         finish_errand(&errands[i]);
     if (!ending->early) {
@@ -613,6 +380,7 @@ static void serve_the_rest(const struct ending *ending)
     WAIT_FOR(crowd.ended == crowd.posted);
     ck_assert_uint_eq(crowd.settled, crowd.posted);
     stop_worker(&hostile);
+    ck_assert_msg(hostile.gone_status == MUSTER_OK, "%s", hostile.gone_error);
     release_place(&hostile);
 }
 
@@ -621,11 +389,12 @@ static void run(const char *misdeed, const struct ending *ending)
     struct muster_stream *body = NULL;
     if (ending->with_body)
         ck_assert_int_eq(muster_stream_new(0, &body), MUSTER_OK);
-    post(&hostile, &errands[0], MUSTER__REQUEST_FETCH, body);
-    post(&hostile, &errands[1], MUSTER__REQUEST_CALL, NULL);
-    post(&hostile, &errands[2], MUSTER__REQUEST_FETCH, NULL);
+    fetch(&hostile, &errands[0], "http://x/", body);
+    init_errand(&errands[1], MUSTER__REQUEST_CALL, "ask");
+    post(&hostile, &errands[1]);
+    fetch(&hostile, &errands[2], "http://x/", NULL);
     start_worker(&hostile, HOSTILE);
-    open_worker(&hostile);
+    (void)open_worker(&hostile);
     for (unsigned i = 0; i < ending->crowd; i++)
         post_one(&hostile);
     if (ending->heard) {

@@ -4,15 +4,11 @@
  * Each test runs on both hosts with real scripts; those at the end are about processes alone. */
 #include "remote/host_threads.h"
 #include "remote/process_internal.h"
-#include "remote/service.h"
-#include "runtime/engine_table.h"
 
-#include <check.h>
-#include <pthread.h>
+#include "place_harness.h"
+
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Under the thread sanitizer a process with JavaScriptCore dies now and then while it starts ("failed to allocate" half
  * of the address space): there JavaScript runs on threads alone, and Lua in processes. */
@@ -23,28 +19,8 @@ enum { THREADS, PROCESS,
        HOST_COUNT
 #endif
 };
-static const char *const host_names[] = {"on threads", "in a process"};
 
 /* ---- the test's side ---- */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-
-#define WAIT_FOR(condition)                                                                         \
-    do {                                                                                            \
-        pthread_mutex_lock(&lock);                                                                  \
-        while (!(condition))                                                                        \
-            pthread_cond_wait(&changed, &lock);                                                     \
-        pthread_mutex_unlock(&lock);                                                                \
-    } while (0)
-
-#define TELL(statement)                                                                             \
-    do {                                                                                            \
-        pthread_mutex_lock(&lock);                                                                  \
-        statement;                                                                                  \
-        pthread_cond_broadcast(&changed);                                                           \
-        pthread_mutex_unlock(&lock);                                                                \
-    } while (0)
 
 static atomic_bool javascript_was_used; /* in this process */
 
@@ -56,21 +32,8 @@ int __lsan_is_turned_off(void)
     return atomic_load(&javascript_was_used);
 }
 
-static struct muster__pool *pool;
-static struct muster__service *service;
 static struct muster__processes *processes;
 static uint32_t trust; /* of the next worker's host */
-
-struct place { /* a scope with its slot, and the worker that serves it */
-    struct muster__slot *slot;
-    uint32_t incarnation;
-    struct muster__remote_worker *worker;
-    const char *script;
-    int started, gone, reports;
-    enum muster_status start_status, gone_status;
-    char start_error[512], gone_error[4096], console[4096], report[512];
-    atomic_int wants;
-};
 
 static void log_line(enum muster_log_level level, const char *subject, const char *text, void *user_data)
 {
@@ -122,266 +85,51 @@ static void end_service(void)
     processes = NULL;
 }
 
-/* ---- the listener ---- */
-
-static void on_started(void *user_data, enum muster_status status, const struct muster_error *error)
-{
-    struct place *place = user_data;
-    TELL({
-        place->start_status = status;
-        snprintf(place->start_error, sizeof place->start_error, "%s",
-                 error && error->message ? error->message : "");
-        place->started++;
-    });
-}
-
-static void on_console(void *user_data, enum muster_log_level level, const char *text, size_t length)
-{
-    struct place *place = user_data;
-    (void)level;
-    TELL({
-        size_t used = strlen(place->console);
-        snprintf(place->console + used, sizeof place->console - used, "%.*s\n", (int)length, text);
-    });
-}
-
-static void on_report(void *user_data, const struct muster_error *error)
-{
-    struct place *place = user_data;
-    TELL({
-        snprintf(place->report, sizeof place->report, "%s:%d: %s", error->file ? error->file : "",
-                 error->line, error->message ? error->message : "");
-        place->reports++;
-    });
-}
-
-static void on_nothing(void *user_data)
-{
-    (void)user_data;
-}
-
-static void on_gone(void *user_data, const struct muster__worker_report *report)
-{
-    struct place *place = user_data;
-    TELL({
-        place->gone_status = report->status;
-        snprintf(place->gone_error, sizeof place->gone_error, "%s",
-                 report->error && report->error->message ? report->error->message : "");
-        place->gone++;
-    });
-}
-
-static struct place *dispatch_to; /* the only other scope */
-
-static enum muster_status on_dispatch(void *user_data, const char *scope, struct muster__request *request,
-                                      uint64_t keepalive_until_us)
-{
-    (void)user_data;
-    (void)keepalive_until_us;
-    if (!dispatch_to || strcmp(scope, "/other/") != 0)
-        return MUSTER_NOT_FOUND;
-    return muster__slot_post(dispatch_to->slot, request, muster__now_us());
-}
-
-static const struct muster__worker_listener listener = {
-    .started = on_started,
-    .console = on_console,
-    .report = on_report,
-    .skip_waiting = on_nothing,
-    .close_self = on_nothing,
-    .wedged = on_nothing,
-    .dispatch = on_dispatch,
-    .gone = on_gone,
-};
-
 /* ---- workers ---- */
-
-static void want(struct muster__slot *slot, void *user_data)
-{
-    struct place *place = user_data;
-    (void)slot;
-    TELL(atomic_fetch_add(&place->wants, 1));
-}
 
 static enum muster_status load_text(const char *url, const char *importer,
                                     struct muster_loaded *ret_loaded, struct muster_error *error,
                                     void *user_data)
 {
-    struct place *place = user_data;
-    const char *text = place->script;
+    const char *script = user_data;
     if (importer && strstr(url, "imported.js"))
-        text = "var imported = 'from ' + 'afar';";
-    else if (importer || !text) {
+        script = "var imported = 'from ' + 'afar';";
+    else if (importer || !script) {
         muster_error_set(error, MUSTER_NOT_FOUND, "there is no \"%s\"", url);
         return MUSTER_NOT_FOUND;
     }
-    ret_loaded->text = muster__strdup(text);
-    ret_loaded->length = strlen(text);
+    ret_loaded->text = muster__strdup(script);
+    ret_loaded->length = strlen(script);
     return MUSTER_OK;
+}
+
+/* For its next start; NULL: it cannot be loaded. */
+static void use_script(struct place *place, const char *script)
+{
+    place->loader = (struct muster__loader){.load = load_text, .user_data = (void *)(uintptr_t)script};
 }
 
 static void make_place(struct place *place, const char *script)
 {
-    memset(place, 0, sizeof *place);
-    place->script = script;
-    const struct muster__slot_options options = {
-        .queue_limit = 100000, .idle_us = 1000000, .want = want, .user_data = place};
-    place->slot = muster__slot_new(&options);
+    init_place(place);
+    use_script(place, script);
 }
 
 static void start_worker(struct place *place, const char *engine, struct muster__worker_limits limits,
                          struct muster_bindings *bindings)
 {
-    const struct muster_placement_request request = {
-        .size = sizeof request,
-        .trust = trust,
-        .new_kinds = MUSTER_PLACEMENT_KIND_BIT(MUSTER_PLACEMENT_PROCESS)};
-    static struct muster__loader loaders[64];
-    static int used;
-    struct muster__loader *loader = &loaders[used++ % 64];
-    *loader = (struct muster__loader){.load = load_text, .user_data = place};
-    const struct muster__engine *found = muster__engine_find(engine, NULL);
-    ck_assert_ptr_nonnull(found);
     if (strcmp(engine, "javascript") == 0)
         atomic_store(&javascript_was_used, true);
-    uint32_t host = 0;
-    ck_assert_int_eq(muster__service_place(service, &request, muster__now_us(), &host), MUSTER_OK);
-    place->incarnation = muster__slot_attach(place->slot);
-    place->started = place->gone = 0;
-    const struct muster__worker_options options = {
-        .engine = found,
-        .loader = loader,
-        .type = MUSTER__WORKER_SERVICE,
-        .script_url = strcmp(engine, "lua") == 0 ? "mem:/worker.lua" : "mem:/worker.js",
-        .name = "/worker/",
-        .scope = "/worker/",
-        .bindings = bindings,
-        .limits = limits,
-        .slot = place->slot,
-        .incarnation = place->incarnation,
-        .listener = &listener,
-        .user_data = place,
-    };
-    ck_assert_int_eq(muster__service_start(service, host, &options, &place->worker), MUSTER_OK);
-}
-
-static void open_worker(struct place *place)
-{
-    WAIT_FOR(place->started || place->gone);
-    ck_assert_msg(place->start_status == MUSTER_OK, "%s", place->start_error);
-    ck_assert(place->worker->class->open(place->worker, muster__now_us()));
+    place->engine = engine;
+    place->script_url = strcmp(engine, "lua") == 0 ? "mem:/worker.lua" : "mem:/worker.js";
+    place_worker(place, (struct muster_placement_request){.trust = trust}, limits, bindings);
 }
 
 static void run_script(struct place *place, const char *engine, const char *script)
 {
     make_place(place, script);
     start_worker(place, engine, (struct muster__worker_limits){0}, NULL);
-    open_worker(place);
-}
-
-static void wait_gone(struct place *place)
-{
-    WAIT_FOR(place->gone);
-    (void)muster__slot_vacate(place->slot, place->incarnation);
-    muster__service_gone(service, place->worker, place->gone_status, muster__now_us());
-    place->worker = NULL;
-}
-
-static void stop_worker(struct place *place)
-{
-    place->worker->class->stop(place->worker);
-    wait_gone(place);
-}
-
-static void release_place(struct place *place)
-{
-    struct muster__request *list = muster__slot_close(place->slot);
-    while (list) {
-        struct muster__request *request = list;
-        list = request->next;
-        muster__slot_drop(place->slot, request);
-    }
-    muster__slot_release(place->slot);
-}
-
-/* ---- requests ---- */
-
-struct errand {
-    struct muster__request request;
-    int settled, destroyed;
-    enum muster_status status;
-    int status_code;
-    char text[4096], error[4096], name[64];
-    struct muster_stream *body;
-    struct muster_value *value;
-    struct errand *next;
-};
-
-static void errand_settled(struct muster__request *base, const struct muster__outcome *outcome)
-{
-    struct errand *errand = MUSTER_CONTAINER_OF(base, struct errand, request);
-    pthread_mutex_lock(&lock);
-    errand->status = outcome->status;
-    if (outcome->error)
-        snprintf(errand->error, sizeof errand->error, "%s",
-                 outcome->error->message ? outcome->error->message : "");
-    if (outcome->value)
-        errand->value = muster_value_acquire(outcome->value);
-    if (outcome->response) {
-        errand->status_code = outcome->response->status_code;
-        snprintf(errand->text, sizeof errand->text, "%.*s", (int)outcome->response->body.length,
-                 outcome->response->body.length ? outcome->response->body.data : "");
-        errand->body = outcome->response->body_stream
-                           ? muster_stream_acquire(outcome->response->body_stream)
-                           : NULL;
-    }
-    errand->settled++;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
-}
-
-static void errand_destroyed(struct muster__request *base)
-{
-    struct errand *errand = MUSTER_CONTAINER_OF(base, struct errand, request);
-    TELL(errand->destroyed++);
-}
-
-static const struct muster__request_class errand_class = {errand_settled, errand_destroyed, NULL};
-
-static void init_errand(struct errand *errand, enum muster__request_kind kind, const char *name)
-{
-    memset(errand, 0, sizeof *errand);
-    snprintf(errand->name, sizeof errand->name, "%s", name);
-    muster__request_init(&errand->request, &errand_class, kind, errand->name);
-    errand->request.received_us = muster__now_us();
-}
-
-static void post(struct place *place, struct errand *errand)
-{
-    ck_assert_int_eq(muster__slot_post(place->slot, &errand->request, muster__now_us()), MUSTER_OK);
-    muster__request_release(&errand->request);
-}
-
-static struct muster_bytes text(const char *from)
-{
-    return (struct muster_bytes){from, strlen(from)};
-}
-
-static void fetch(struct place *place, struct errand *errand, const char *url, struct muster_stream *body)
-{
-    init_errand(errand, MUSTER__REQUEST_FETCH, "fetch");
-    errand->request.http.method = text(body ? "POST" : "GET");
-    errand->request.http.url = text(url);
-    errand->request.http.body_stream = body;
-    post(place, errand);
-}
-
-static void finish_errand(struct errand *errand)
-{
-    WAIT_FOR(errand->settled && errand->destroyed);
-    ck_assert_int_eq(errand->settled, 1);
-    muster_value_release(errand->value);
-    muster_stream_release(errand->body);
+    ck_assert(open_worker(place));
 }
 
 /* ---- on both hosts ---- */
@@ -565,7 +313,7 @@ START_TEST(a_script_that_fails_says_where)
     ck_assert_int_eq(place.start_status, MUSTER_SCRIPT_ERROR);
     ck_assert_ptr_nonnull(strstr(place.start_error, "too far"));
     wait_gone(&place);
-    place.script = NULL;
+    use_script(&place, NULL);
     start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
     WAIT_FOR(place.started);
     ck_assert_int_eq(place.start_status, MUSTER_NOT_FOUND);
@@ -600,7 +348,7 @@ START_TEST(a_turn_that_never_ends_is_cut_short)
     make_service(_i);
     make_place(&place, "addEventListener('fetch', () => { for (;;); });");
     start_worker(&place, "javascript", (struct muster__worker_limits){.turn_us = 100000}, NULL);
-    open_worker(&place);
+    ck_assert(open_worker(&place));
     fetch(&place, &errand, "http://x/", NULL);
     finish_errand(&errand);
     ck_assert_int_eq(errand.status, MUSTER_TURN_LIMIT);
@@ -648,7 +396,7 @@ START_TEST(what_a_stopping_worker_did_not_begin_waits_for_the_next)
     wait_gone(&place);
     ck_assert_int_eq(place.gone_status, MUSTER_OK);
     start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
-    open_worker(&place);
+    ck_assert(open_worker(&place));
     for (int i = 0; i < COUNT; i++) {
         finish_errand(&errands[i]);
         ck_assert_msg(errands[i].status == MUSTER_OK, "%d: %s", i, errands[i].error);
@@ -706,7 +454,7 @@ START_TEST(bindings_of_the_embedder_are_called)
                "  return new Response(await math.double(math.seven) + ' ' + error);\n"
                "})()));\n");
     start_worker(&place, "javascript", (struct muster__worker_limits){0}, bindings);
-    open_worker(&place);
+    ck_assert(open_worker(&place));
     fetch(&place, &errand, "http://x/", NULL);
     finish_errand(&errand);
     ck_assert_msg(strcmp(errand.text, "14 RangeError: below zero") == 0, "%s %s", errand.text, errand.error);
@@ -773,7 +521,7 @@ START_TEST(a_killed_host_gives_back_what_never_began)
     ck_assert_msg(strstr(running.error, "SIGKILL"), "%s", running.error);
     ck_assert_int_eq(place.gone_status, MUSTER_CRASHED);
     start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
-    open_worker(&place);
+    ck_assert(open_worker(&place));
     for (int i = 0; i < COUNT; i++) {
         finish_errand(&waiting[i]);
         ck_assert_msg(waiting[i].status == MUSTER_OK, "%d: %s", i, waiting[i].error);
@@ -807,9 +555,9 @@ START_TEST(what_waited_for_something_when_its_host_died_may_be_tried_again)
     wait_gone(&place);
     finish_errand(&plain);
     ck_assert(plain.status == MUSTER_RETRY || plain.status == MUSTER_CRASHED);
-    place.script = javascript;
+    use_script(&place, javascript);
     start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
-    open_worker(&place);
+    ck_assert(open_worker(&place));
     finish_errand(&idempotent);
     ck_assert_str_eq(idempotent.text, "hello / 1");
     stop_worker(&place);
@@ -892,7 +640,6 @@ static Suite *suite(void)
 {
     Suite *s = suite_create("hosts");
     TCase *tc = tcase_create("both");
-    (void)host_names;
     tcase_add_loop_test(tc, it_starts_serves_and_stops, 0, HOST_COUNT);
     tcase_add_loop_test(tc, requests_keep_their_order, 0, HOST_COUNT);
     tcase_add_loop_test(tc, bodies_of_any_size_stream_both_ways, 0, HOST_COUNT);
