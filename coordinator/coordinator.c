@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One running of a version: the driver's record.  References: the table's, one for each message that is
+/* One running of a version: the driver's record.  References: the map's, one for each message that is
  * posted, and one for the worker until it is gone. */
 struct muster__instance {
     atomic_uint references;
@@ -29,7 +29,7 @@ struct muster__instance {
     uint32_t host;
     uint32_t incarnation;
     bool attached, opened;
-    struct muster__entry entry; /* in the table */
+    struct muster__id_node node; /* in the map */
 
     /* Two, because the first may still be ending when the second is sent. */
     struct muster__lifecycle {
@@ -115,75 +115,25 @@ static void instance_release(struct muster__instance *instance)
     free(instance);
 }
 
-/* ---- tables: small chained hashes by id; ids count up, so their low bits spread ---- */
-
-static struct muster__entry **bucket_of(struct muster__table *table, uint64_t id)
-{
-    return &table->buckets[id & (table->capacity - 1)];
-}
-
-static void link_entry(struct muster__table *table, struct muster__entry *entry)
-{
-    struct muster__entry **bucket = bucket_of(table, entry->id);
-    entry->next = *bucket;
-    *bucket = entry;
-}
-
-/* Room for one more. */
-static bool reserve(struct muster__table *table)
-{
-    if (table->count < table->capacity)
-        return true;
-    struct muster__table larger = {.capacity = table->capacity ? table->capacity * 2 : 64};
-    larger.buckets = calloc(larger.capacity, sizeof(struct muster__entry *));
-    if (!larger.buckets)
-        return false;
-    for (size_t i = 0; i < table->capacity; i++)
-        while (table->buckets[i]) {
-            struct muster__entry *entry = table->buckets[i];
-            table->buckets[i] = entry->next;
-            link_entry(&larger, entry);
-        }
-    free(table->buckets);
-    larger.count = table->count;
-    *table = larger;
-    return true;
-}
-
-static void insert(struct muster__table *table, struct muster__entry *entry, uint64_t id)
-{
-    entry->id = id;
-    link_entry(table, entry);
-    table->count++;
-}
-
-static struct muster__entry *find(struct muster__table *table, uint64_t id)
-{
-    struct muster__entry *entry = table->capacity ? *bucket_of(table, id) : NULL;
-    while (entry && entry->id != id)
-        entry = entry->next;
-    return entry;
-}
-
-static void take_out(struct muster__table *table, struct muster__entry *entry)
-{
-    struct muster__entry **at = bucket_of(table, entry->id);
-    while (*at != entry)
-        at = &(*at)->next;
-    *at = entry->next;
-    table->count--;
-}
+/* ---- versions and instances by their numbers ---- */
 
 static struct muster__version *find_version(struct muster *muster, uint32_t id)
 {
-    struct muster__entry *entry = find(&muster->own.versions, id);
-    return entry ? MUSTER_CONTAINER_OF(entry, struct muster__version, entry) : NULL;
+    struct muster__id_node *node = muster__id_map_find(&muster->own.versions, id);
+    return node ? MUSTER_CONTAINER_OF(node, struct muster__version, node) : NULL;
 }
 
 static struct muster__instance *find_instance(struct muster *muster, uint64_t id)
 {
-    struct muster__entry *entry = find(&muster->own.instances, id);
-    return entry ? MUSTER_CONTAINER_OF(entry, struct muster__instance, entry) : NULL;
+    struct muster__id_node *node = muster__id_map_find(&muster->own.instances, id);
+    return node ? MUSTER_CONTAINER_OF(node, struct muster__instance, node) : NULL;
+}
+
+/* NULL: the first, and the end. */
+static struct muster__instance *next_instance(struct muster *muster, struct muster__instance *instance)
+{
+    struct muster__id_node *node = muster__id_map_next(&muster->own.instances, instance ? &instance->node : NULL);
+    return node ? MUSTER_CONTAINER_OF(node, struct muster__instance, node) : NULL;
 }
 
 /* ---- events to the core ---- */
@@ -437,7 +387,7 @@ static struct muster__instance *make_instance(struct muster *muster, uint64_t id
     if (instance)
         return instance;
     struct muster__version *version = find_version(muster, version_id);
-    instance = version && reserve(&muster->own.instances) ? calloc(1, sizeof(*instance)) : NULL;
+    instance = version ? calloc(1, sizeof(*instance)) : NULL;
     if (!instance)
         return NULL;
     atomic_init(&instance->references, 1);
@@ -449,7 +399,8 @@ static struct muster__instance *make_instance(struct muster *muster, uint64_t id
     instance->close_self.run = run_close_self;
     instance->wedged.run = run_wedged;
     instance->gone.run = run_gone;
-    insert(&muster->own.instances, &instance->entry, id);
+    instance->node.id = id;
+    muster__id_map_add(&muster->own.instances, &instance->node);
     return instance;
 }
 
@@ -561,12 +512,9 @@ static bool recycles(const struct muster *muster)
 
 static void move_workers(struct muster *muster, uint32_t host)
 {
-    for (size_t i = 0; i < muster->own.instances.capacity; i++)
-        for (struct muster__entry *at = muster->own.instances.buckets[i]; at; at = at->next) {
-            struct muster__instance *instance = MUSTER_CONTAINER_OF(at, struct muster__instance, entry);
-            if (instance->host == host && instance->worker)
-                answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_MOVE, .instance = instance->id});
-        }
+    for (struct muster__instance *at = next_instance(muster, NULL); at; at = next_instance(muster, at))
+        if (at->host == host && at->worker)
+            answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_MOVE, .instance = at->id});
 }
 
 static void recycle(struct muster *muster)
@@ -743,13 +691,9 @@ static void fail_list(struct muster__version *version, struct muster__request *l
 static const struct muster_error *start_error(struct muster *muster, uint32_t version,
                                               enum muster_status status)
 {
-    for (size_t i = 0; i < muster->own.instances.capacity; i++)
-        for (struct muster__entry *entry = muster->own.instances.buckets[i]; entry; entry = entry->next) {
-            struct muster__instance *at = MUSTER_CONTAINER_OF(entry, struct muster__instance, entry);
-            if (at->version->id == version && at->started_error.message &&
-                at->started_error.status == status)
-                return &at->started_error;
-        }
+    for (struct muster__instance *at = next_instance(muster, NULL); at; at = next_instance(muster, at))
+        if (at->version->id == version && at->started_error.message && at->started_error.status == status)
+            return &at->started_error;
     return NULL;
 }
 
@@ -769,7 +713,7 @@ static void do_dispose(struct muster *muster, const struct muster__core_action *
     struct muster__version *version = find_version(muster, action->version);
     fail_list(version, muster__slot_close(version->slot),
               atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND, NULL);
-    take_out(&muster->own.versions, &version->entry);
+    (void)muster__id_map_remove(&muster->own.versions, version->id);
     muster__version_release(version);
 }
 
@@ -810,7 +754,7 @@ static void do_forget(struct muster *muster, const struct muster__core_action *a
     struct muster__instance *instance = find_instance(muster, action->instance);
     if (!instance)
         return;
-    take_out(&muster->own.instances, &instance->entry);
+    (void)muster__id_map_remove(&muster->own.instances, instance->id);
     if (instance->opened)
         atomic_fetch_sub(&muster->counters.running, 1);
     instance_release(instance);
@@ -1066,12 +1010,8 @@ void muster__coordinator_run_job(struct muster__message *message, struct muster 
         .idle_us = offered ? offered->idle_us : 0,
     };
     if (offered) {
-        if (!reserve(&muster->own.versions)) {
-            (void)muster__request_fail(&job->request, MUSTER_NO_MEMORY, NULL);
-            muster__request_release(&job->request);
-            return;
-        }
-        insert(&muster->own.versions, &muster__version_acquire(offered)->entry, offered->id);
+        offered->node.id = offered->id;
+        muster__id_map_add(&muster->own.versions, &muster__version_acquire(offered)->node);
     }
     feed(muster, &event);
 }
@@ -1131,15 +1071,24 @@ enum muster_status muster__coordinator_start(struct muster *muster)
 /* Those that were registered to the end. */
 static void release_versions(struct muster *muster)
 {
-    for (size_t i = 0; i < muster->own.versions.capacity; i++)
-        while (muster->own.versions.buckets[i]) {
-            struct muster__version *version =
-                MUSTER_CONTAINER_OF(muster->own.versions.buckets[i], struct muster__version, entry);
-            take_out(&muster->own.versions, &version->entry);
-            fail_list(version, muster__slot_close(version->slot), MUSTER_SHUTDOWN, NULL);
-            muster__version_release(version);
-        }
-    free(muster->own.versions.buckets);
+    struct muster__id_node *node = muster__id_map_any(&muster->own.versions);
+    while (node) {
+        struct muster__version *version = MUSTER_CONTAINER_OF(node, struct muster__version, node);
+        node = muster__id_map_next(&muster->own.versions, node);
+        (void)muster__id_map_remove(&muster->own.versions, version->id);
+        fail_list(version, muster__slot_close(version->slot), MUSTER_SHUTDOWN, NULL);
+        muster__version_release(version);
+    }
+    muster__id_map_clean_up(&muster->own.versions);
+}
+
+/* Those that were given up: their threads may still look at them. */
+static void leave_instances(struct muster *muster)
+{
+    struct muster__id_node *node;
+    while ((node = muster__id_map_any(&muster->own.instances)))
+        (void)muster__id_map_remove(&muster->own.instances, node->id);
+    muster__id_map_clean_up(&muster->own.instances);
 }
 
 void muster__coordinator_join(struct muster *muster)
@@ -1154,7 +1103,7 @@ void muster__coordinator_join(struct muster *muster)
     muster->own.running = false;
     free(muster->own.pending);
     release_versions(muster);
-    free(muster->own.instances.buckets);
+    leave_instances(muster);
     while (muster->own.pauses) {
         struct muster__pause *pause = muster->own.pauses;
         muster->own.pauses = pause->next;

@@ -31,7 +31,8 @@ struct muster__version *muster__match(struct muster *muster, struct muster_bytes
     return version;
 }
 
-struct muster__version *muster__find_scope(struct muster *muster, const char *scope)
+/* The version of exactly this scope, retained; NULL: none. */
+static struct muster__version *find_scope(struct muster *muster, const char *scope)
 {
     struct muster__version *version =
         muster__scope_map_match(muster->scopes, scope, strlen(scope));
@@ -68,7 +69,7 @@ static enum muster_status post_to_scope(struct muster *muster, struct muster__ve
 {
     enum muster_status status = muster__post(*version, request, now_us);
     while (status == MUSTER_CLOSED && !atomic_load(&muster->closing)) {
-        struct muster__version *newer = muster__find_scope(muster, (*version)->scope);
+        struct muster__version *newer = find_scope(muster, (*version)->scope);
         bool same = newer == *version;
         if (!newer || same) {
             muster__version_release(newer);
@@ -130,7 +131,7 @@ static enum muster_status send_value(struct muster *muster, enum muster__request
         status = MUSTER_INVALID_ARGUMENT;
     if (status == MUSTER_OK && atomic_load(&muster->closing))
         status = MUSTER_SHUTDOWN;
-    struct muster__version *version = status == MUSTER_OK ? muster__find_scope(muster, scope) : NULL;
+    struct muster__version *version = status == MUSTER_OK ? find_scope(muster, scope) : NULL;
     if (status == MUSTER_OK && !version)
         status = atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
     struct muster_handle *handle =
@@ -171,23 +172,23 @@ static bool copy_request(struct muster_handle *handle, const struct muster_http_
     const struct muster_bytes name = {handle->name, strlen(handle->name)};
     char *at;
     struct muster_header *headers =
-        muster__copy_headers(from->headers, from->header_count,
-                             name.length + from->method.length + from->url.length +
-                                 from->client_id.length + from->body.length + 5, /* each terminated */
-                             &at);
+        muster__request_copy_headers(from->headers, from->header_count,
+                                     name.length + from->method.length + from->url.length +
+                                         from->client_id.length + from->body.length + 5, /* each terminated */
+                                     &at);
     if (!headers)
         return false;
     struct muster_http_request *to = &handle->request.http;
     *to = *from;
     to->headers = headers;
-    to->method.data = muster__put_text(&at, from->method);
-    to->url.data = muster__put_text(&at, from->url);
-    to->client_id.data = muster__put_text(&at, from->client_id);
+    to->method.data = muster__request_put_text(&at, from->method);
+    to->url.data = muster__request_put_text(&at, from->url);
+    to->client_id.data = muster__request_put_text(&at, from->client_id);
     if (from->body.data)
-        to->body.data = muster__put_text(&at, from->body);
+        to->body.data = muster__request_put_text(&at, from->body);
     if (from->body_stream)
         muster_stream_acquire(from->body_stream);
-    handle->request.name = muster__put_text(&at, name);
+    handle->request.name = muster__request_put_text(&at, name);
     free(handle->name);
     handle->name = (char *)headers;
     return true;
@@ -243,7 +244,7 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
     if (atomic_load(&muster->closing))
         return MUSTER_SHUTDOWN;
     uint64_t now_us = muster__now_us();
-    struct muster__version *version = muster__find_scope(muster, scope);
+    struct muster__version *version = find_scope(muster, scope);
     if (!version)
         return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
     request->id = atomic_fetch_add(&muster->next_request, 1) + 1;

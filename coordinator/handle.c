@@ -14,47 +14,19 @@
 
 /* ---- deep copies ---- */
 
-char *muster__put_text(char **at, struct muster_bytes bytes)
-{
-    char *copy = *at;
-    if (bytes.length)
-        memcpy(copy, bytes.data, bytes.length);
-    copy[bytes.length] = '\0';
-    *at += bytes.length + 1;
-    return copy;
-}
-
-struct muster_header *muster__copy_headers(const struct muster_header *from, size_t count, size_t more,
-                                           char **ret_rest)
-{
-    size_t size = count * sizeof(struct muster_header) + more;
-    for (size_t i = 0; i < count; i++)
-        size += from[i].name.length + from[i].value.length + 2;
-    struct muster_header *headers = malloc(size);
-    if (!headers)
-        return NULL;
-    char *at = (char *)(headers + count);
-    for (size_t i = 0; i < count; i++) {
-        headers[i].name = (struct muster_bytes){muster__put_text(&at, from[i].name), from[i].name.length};
-        headers[i].value = (struct muster_bytes){muster__put_text(&at, from[i].value), from[i].value.length};
-    }
-    *ret_rest = at;
-    return headers;
-}
-
 static bool copy_response(struct muster_handle *handle, const struct muster_http_response *from)
 {
     char *at;
-    struct muster_header *headers = muster__copy_headers(
+    struct muster_header *headers = muster__request_copy_headers(
         from->headers, from->header_count, from->status_text.length + from->body.length + 2, &at);
     if (!headers)
         return false;
     handle->response_memory = headers;
     handle->response = *from;
     handle->response.headers = headers;
-    handle->response.status_text.data = muster__put_text(&at, from->status_text);
+    handle->response.status_text.data = muster__request_put_text(&at, from->status_text);
     if (from->body.data)
-        handle->response.body.data = muster__put_text(&at, from->body);
+        handle->response.body.data = muster__request_put_text(&at, from->body);
     if (from->body_stream)
         muster_stream_acquire(from->body_stream);
     return true;

@@ -16,6 +16,7 @@
 #include "coordinator/scope_map.h"
 #include "remote/crash_record.h"
 #include "remote/service.h"
+#include "runtime/id_map.h"
 #include "runtime/pool.h"
 #include "runtime/slot.h"
 #include "runtime/spare.h"
@@ -29,16 +30,6 @@ struct muster__message {
     bool posted; /* under the inbox's lock: a message waits once */
     /* Thread: coordinator. */
     void (*run)(struct muster__message *message, struct muster *muster);
-};
-
-/* What is found by its id. */
-struct muster__entry {
-    struct muster__entry *next;
-    uint64_t id;
-};
-struct muster__table {
-    struct muster__entry **buckets;
-    size_t capacity, count;
 };
 
 /* One version of a registration, from the register call until it is disposed of; the value in the scope
@@ -61,7 +52,7 @@ struct muster__version {
     struct muster__slot *slot;
     _Atomic(struct muster__script *) stored; /* once it was loaded */
     struct muster__message want; /* the slot's: a request waits without a worker */
-    struct muster__entry entry;   /* coordinator: in its table */
+    struct muster__id_node node; /* coordinator: in its map */
     uint64_t starts;              /* coordinator */
 };
 
@@ -130,7 +121,7 @@ struct muster {
     struct {
         pthread_t thread;
         bool running;
-        struct muster__table versions, instances;
+        struct muster__id_map versions, instances;
         struct muster__core_event *pending; /* answers to actions, fed after them */
         size_t pending_count, pending_capacity;
         struct muster__pause *pauses; /* starts that wait after a crash */
@@ -226,18 +217,10 @@ struct muster_handle *muster__handle_new(struct muster *muster, enum muster__req
 MUSTER_MUST_CHECK enum muster_status muster__handle_arm(struct muster_handle *handle, uint64_t timeout_ms);
 /* The call failed before anything was sent: nobody hears of it. */
 void muster__handle_discard(struct muster_handle *handle);
-/* Deep copies of HTTP messages: one block, in which `count` headers come first, then their texts, then
- * *ret_rest with room for `more` bytes.  NULL: out of memory. */
-struct muster_header *muster__copy_headers(const struct muster_header *from, size_t count, size_t more,
-                                           char **ret_rest);
-/* Copies to *at, which moves on, length + 1 bytes: terminated. */
-char *muster__put_text(char **at, struct muster_bytes bytes);
 
 /* dispatch.c */
 /* Thread: any.  The version that controls a URL: whole URLs first, then the path alone.  Retained. */
 struct muster__version *muster__match(struct muster *muster, struct muster_bytes url);
-/* The version of exactly this scope, retained; NULL: none. */
-struct muster__version *muster__find_scope(struct muster *muster, const char *scope);
 /* Posts to its slot. */
 MUSTER_MUST_CHECK enum muster_status muster__post(struct muster__version *version,
                                                   struct muster__request *request, uint64_t now_us);

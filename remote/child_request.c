@@ -181,16 +181,6 @@ static const struct muster__request_class request_class = {settled, destroyed, t
 
 /* ---- from the parent ---- */
 
-static char *put(char **at, struct muster_bytes bytes)
-{
-    char *copy = *at;
-    if (bytes.length)
-        memcpy(copy, bytes.data, bytes.length);
-    copy[bytes.length] = '\0';
-    *at += bytes.length + 1;
-    return copy;
-}
-
 static struct muster_bytes text_of(const char *text)
 {
     return (struct muster_bytes){text, text ? strlen(text) : 0};
@@ -199,34 +189,27 @@ static struct muster_bytes text_of(const char *text)
 /* Everything that the message lends, in one block of ours. */
 static bool copy_texts(struct child_request *request, const struct muster__wire_message *message)
 {
-    size_t count = message->request.header_count;
-    bool whole = message->request.body == MUSTER__WIRE_BODY_WHOLE;
-    struct muster_bytes body = whole ? message->value.bytes : (struct muster_bytes){NULL, 0};
-    size_t size = count * sizeof(struct muster_header) + strlen(message->request.name) +
-                  message->request.method.length + message->request.url.length +
-                  message->request.client_id.length + body.length + 5;
-    for (size_t i = 0; i < count; i++)
-        size += message->request.headers[i].name.length + message->request.headers[i].value.length + 2;
-    struct muster_header *headers = malloc(size);
-    if (!headers)
-        return false;
-    char *at = (char *)(headers + count);
+    const struct muster_bytes name = text_of(message->request.name);
+    const bool whole = message->request.body == MUSTER__WIRE_BODY_WHOLE;
     struct muster_http_request *http = &request->request.http;
-    for (size_t i = 0; i < count; i++) {
-        headers[i] = message->request.headers[i];
-        headers[i].name.data = put(&at, headers[i].name);
-        headers[i].value.data = put(&at, headers[i].value);
-    }
-    request->headers = headers;
-    request->request.name = put(&at, text_of(message->request.name));
-    http->method = (struct muster_bytes){put(&at, message->request.method), message->request.method.length};
-    http->url = (struct muster_bytes){put(&at, message->request.url), message->request.url.length};
-    http->client_id =
-        (struct muster_bytes){put(&at, message->request.client_id), message->request.client_id.length};
-    http->headers = headers;
-    http->header_count = count;
+    *http = (struct muster_http_request){.method = message->request.method,
+                                         .url = message->request.url,
+                                         .header_count = message->request.header_count,
+                                         .body = whole ? message->value.bytes : (struct muster_bytes){NULL, 0},
+                                         .client_id = message->request.client_id};
+    char *at;
+    request->headers = muster__request_copy_headers(
+        message->request.headers, http->header_count,
+        name.length + http->method.length + http->url.length + http->client_id.length + http->body.length + 5, &at);
+    if (!request->headers)
+        return false;
+    http->headers = request->headers;
+    request->request.name = muster__request_put_text(&at, name);
+    http->method.data = muster__request_put_text(&at, http->method);
+    http->url.data = muster__request_put_text(&at, http->url);
+    http->client_id.data = muster__request_put_text(&at, http->client_id);
     if (whole)
-        http->body = (struct muster_bytes){put(&at, body), body.length};
+        http->body.data = muster__request_put_text(&at, http->body);
     return true;
 }
 

@@ -6,7 +6,7 @@
 /* A crash that is just a moment old must count as a whole one. */
 #define ROUNDING 0.05
 
-const struct muster__crash_policy muster__crash_policy_default = {
+static const struct muster__crash_policy default_policy = {
     .half_life_us = MUSTER__CRASH_HALF_LIFE_US,
     .pause_first_us = MUSTER__CRASH_PAUSE_FIRST_US,
     .pause_longest_us = MUSTER__CRASH_PAUSE_LONGEST_US,
@@ -18,7 +18,7 @@ const struct muster__crash_policy muster__crash_policy_default = {
 
 static const struct muster__crash_policy *policy_of(const struct muster__crash_record *record)
 {
-    return record->policy ? record->policy : &muster__crash_policy_default;
+    return record->policy ? record->policy : &default_policy;
 }
 
 static double count_at(const struct muster__crash_record *record, uint64_t now_us)

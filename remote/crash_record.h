@@ -25,7 +25,6 @@ struct muster__crash_policy {
     double alone_from, quarantine_from;
     uint64_t quarantine_first_us, quarantine_longest_us;
 };
-extern const struct muster__crash_policy muster__crash_policy_default;
 
 /* A zeroed one has no crashes. */
 struct muster__crash_record {

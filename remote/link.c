@@ -78,18 +78,9 @@ enum muster_status muster__link_new(const struct muster__link_options *options,
 void muster__link_close(struct muster__link *link)
 {
     atomic_store(&link->closed, true);
-    /* What a thread is writing just now it drops itself, when it comes back from the system call. */
     (void)shutdown(link->options.data_fd, SHUT_RDWR);
     pthread_mutex_lock(&link->lock);
-    bool idle = !link->out.writing;
-    if (idle)
-        link->out.writing = true;
-    pthread_mutex_unlock(&link->lock);
-    if (!idle)
-        return;
-    muster__link_drop_all(link);
-    pthread_mutex_lock(&link->lock);
-    link->out.writing = false;
+    muster__link_drop_all_locked(link);
     pthread_mutex_unlock(&link->lock);
 }
 

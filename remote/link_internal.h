@@ -137,8 +137,9 @@ struct muster__link {
 };
 
 /* link_send.c */
-/* Lets go of everything that waits.  No thread is writing. */
-void muster__link_drop_all(struct muster__link *link);
+/* Lets go of everything that waits, now that nothing is written any more; leaves the lock in between.  What a thread
+ * is writing just now it drops itself, when it comes back from the system call. */
+void muster__link_drop_all_locked(struct muster__link *link);
 /* Thread: any.  Nothing can be written any more; on_ready will tell. */
 void muster__link_break(struct muster__link *link, enum muster_status status, const char *sentence);
 /* link_receive.c */

@@ -346,9 +346,9 @@ static struct muster__link_item *drop_lanes(struct muster__link_lanes *lanes)
     return dropped;
 }
 
-void muster__link_drop_all(struct muster__link *link)
+/* With the batch; leaves the lock in between. */
+static void drop_all_locked(struct muster__link *link)
 {
-    pthread_mutex_lock(&link->lock);
     struct muster__link_item *dropped = finish_batch_locked(link);
     dropped = join(drop_lanes(&link->out.active), dropped);
     dropped = join(drop_lanes(&link->out.waiting_lanes), dropped);
@@ -360,6 +360,16 @@ void muster__link_drop_all(struct muster__link *link)
     link->out.waiting = 0;
     pthread_mutex_unlock(&link->lock);
     destroy_items(dropped);
+    pthread_mutex_lock(&link->lock);
+}
+
+void muster__link_drop_all_locked(struct muster__link *link)
+{
+    if (link->out.writing)
+        return;
+    link->out.writing = true;
+    drop_all_locked(link);
+    link->out.writing = false;
 }
 
 static void break_locked(struct muster__link *link, enum muster_status status, const char *sentence)
@@ -377,15 +387,7 @@ void muster__link_break(struct muster__link *link, enum muster_status status, co
 {
     pthread_mutex_lock(&link->lock);
     break_locked(link, status, sentence);
-    bool idle = !link->out.writing;
-    if (idle)
-        link->out.writing = true;
-    pthread_mutex_unlock(&link->lock);
-    if (!idle)
-        return;
-    muster__link_drop_all(link);
-    pthread_mutex_lock(&link->lock);
-    link->out.writing = false;
+    muster__link_drop_all_locked(link);
     pthread_mutex_unlock(&link->lock);
 }
 
@@ -456,11 +458,8 @@ static void write_out(struct muster__link *link)
         if (!link->out.again || is_dead_locked(link) || batches >= BATCHES_IN_A_ROW)
             break;
     }
-    if (is_dead_locked(link)) {
-        pthread_mutex_unlock(&link->lock);
-        muster__link_drop_all(link);
-        pthread_mutex_lock(&link->lock);
-    }
+    if (is_dead_locked(link))
+        drop_all_locked(link);
     bool drained = tell_drained_locked(link);
     /* Somebody else goes on: when the socket has room, or at the next flush. */
     bool left = !link->out.full && !is_dead_locked(link) && link->out.waiting > 0;

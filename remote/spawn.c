@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "runtime/check.h"
+#include "runtime/in_child.h"
 
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
@@ -41,9 +42,6 @@ struct child {
     volatile int problem;
 };
 
-/* No sanitizer may take the child's calls for ours. */
-#define IN_CHILD __attribute__((no_sanitize("address", "thread", "undefined")))
-
 /* The thread sanitizer takes any clone() for a fork and notes so in the memory that we share; under this
  * name it does not see it. */
 #ifdef __SANITIZE_THREAD__
@@ -53,7 +51,7 @@ int __clone(int (*run)(void *), void *stack, int flags, void *data, ...);
 
 /* ---- the child, until exec ---- */
 
-IN_CHILD static int fail_in_child(struct child *child, const char *step)
+MUSTER__IN_CHILD static int fail_in_child(struct child *child, const char *step)
 {
     child->problem = errno;
     child->failed_step = step;
@@ -61,16 +59,7 @@ IN_CHILD static int fail_in_child(struct child *child, const char *step)
     return 127;
 }
 
-IN_CHILD static void reset_signals(void)
-{
-    static const uint64_t as_new[8]; /* the kernel's struct sigaction with SIG_DFL, on any machine */
-    static const uint64_t none;
-    for (int number = 1; number <= 64; number++)
-        syscall(SYS_rt_sigaction, number, as_new, NULL, sizeof none);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
-}
-
-IN_CHILD static bool bind_to_caller(const struct child *child)
+MUSTER__IN_CHILD static bool bind_to_caller(const struct child *child)
 {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         return false;
@@ -81,7 +70,7 @@ IN_CHILD static bool bind_to_caller(const struct child *child)
 }
 
 /* First out of the way, for a source may lie where another belongs. */
-IN_CHILD static bool place_descriptors(struct child *child)
+MUSTER__IN_CHILD static bool place_descriptors(struct child *child)
 {
     unsigned count = child->options->descriptor_count;
     for (unsigned i = 0; i < count; i++) {
@@ -100,7 +89,7 @@ IN_CHILD static bool place_descriptors(struct child *child)
 }
 
 /* What may not be had is cut to what may. */
-IN_CHILD static bool limit(int resource, uint64_t soft, uint64_t hard)
+MUSTER__IN_CHILD static bool limit(int resource, uint64_t soft, uint64_t hard)
 {
     uint64_t limits[2]; /* soft, hard */
     if (syscall(SYS_prlimit64, 0, resource, NULL, limits) < 0)
@@ -110,7 +99,7 @@ IN_CHILD static bool limit(int resource, uint64_t soft, uint64_t hard)
     return syscall(SYS_prlimit64, 0, resource, limits, NULL) == 0;
 }
 
-IN_CHILD static bool limit_all(const struct muster__spawn_options *options)
+MUSTER__IN_CHILD static bool limit_all(const struct muster__spawn_options *options)
 {
     return (options->open_files == 0 ||
             limit(RLIMIT_NOFILE, options->open_files, options->open_files)) &&
@@ -120,7 +109,7 @@ IN_CHILD static bool limit_all(const struct muster__spawn_options *options)
            (!options->no_core || limit(RLIMIT_CORE, 0, 0));
 }
 
-IN_CHILD static bool be_nice(int by)
+MUSTER__IN_CHILD static bool be_nice(int by)
 {
     long now = syscall(SYS_getpriority, PRIO_PROCESS, 0); /* the kernel answers 20 - nice */
     if (now < 0)
@@ -129,11 +118,11 @@ IN_CHILD static bool be_nice(int by)
     return syscall(SYS_setpriority, PRIO_PROCESS, 0, wanted > 19 ? 19 : wanted) == 0;
 }
 
-IN_CHILD static int run_child(void *data)
+MUSTER__IN_CHILD static int run_child(void *data)
 {
     struct child *child = data;
     const struct muster__spawn_options *options = child->options;
-    reset_signals();
+    muster__in_child_reset_signals();
     if (options->session && syscall(SYS_setsid) < 0)
         return fail_in_child(child, "open a session for");
     if (options->dies_with_caller && !bind_to_caller(child))
@@ -153,7 +142,7 @@ IN_CHILD static int run_child(void *data)
 /* ---- the caller ---- */
 
 /* Also run by the process that stands between, hence bare as well. */
-IN_CHILD static void start(struct child *child, char *stack)
+MUSTER__IN_CHILD static void start(struct child *child, char *stack)
 {
     pid_t pid = clone(run_child, stack + STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, child,
                       &child->pidfd);
@@ -168,7 +157,7 @@ IN_CHILD static void start(struct child *child, char *stack)
             ;
 }
 
-IN_CHILD static int stand_between(void *data)
+MUSTER__IN_CHILD static int stand_between(void *data)
 {
     struct child *child = data;
     start(child, child->stack);

@@ -82,56 +82,39 @@ static void put(struct muster__wire_codec *codec, const void *data, size_t lengt
         memcpy(to, data, length);
 }
 
+/* Lowest byte first. */
+static inline uint64_t sized_number(struct muster__wire_codec *codec, uint64_t value, size_t size)
+{
+    uint64_t raw = htole64(value);
+    if (!codec->reading) {
+        put(codec, &raw, size);
+        return value;
+    }
+    const char *data = take(codec, size, size == 1 ? "a byte" : "a number");
+    raw = 0;
+    if (data != NULL)
+        memcpy(&raw, data, size);
+    return le64toh(raw);
+}
+
 void muster__wire_u8(struct muster__wire_codec *codec, uint8_t *field)
 {
-    if (!codec->reading) {
-        put(codec, field, 1);
-        return;
-    }
-    const char *data = take(codec, 1, "a byte");
-    *field = data != NULL ? (uint8_t)*data : 0;
+    *field = (uint8_t)sized_number(codec, *field, sizeof *field);
 }
 
 void muster__wire_u16(struct muster__wire_codec *codec, uint16_t *field)
 {
-    uint16_t raw = htole16(*field);
-    if (!codec->reading) {
-        put(codec, &raw, sizeof raw);
-        return;
-    }
-    const char *data = take(codec, sizeof raw, "a number");
-    raw = 0;
-    if (data != NULL)
-        memcpy(&raw, data, sizeof raw);
-    *field = le16toh(raw);
+    *field = (uint16_t)sized_number(codec, *field, sizeof *field);
 }
 
 void muster__wire_u32(struct muster__wire_codec *codec, uint32_t *field)
 {
-    uint32_t raw = htole32(*field);
-    if (!codec->reading) {
-        put(codec, &raw, sizeof raw);
-        return;
-    }
-    const char *data = take(codec, sizeof raw, "a number");
-    raw = 0;
-    if (data != NULL)
-        memcpy(&raw, data, sizeof raw);
-    *field = le32toh(raw);
+    *field = (uint32_t)sized_number(codec, *field, sizeof *field);
 }
 
 void muster__wire_u64(struct muster__wire_codec *codec, uint64_t *field)
 {
-    uint64_t raw = htole64(*field);
-    if (!codec->reading) {
-        put(codec, &raw, sizeof raw);
-        return;
-    }
-    const char *data = take(codec, sizeof raw, "a number");
-    raw = 0;
-    if (data != NULL)
-        memcpy(&raw, data, sizeof raw);
-    *field = le64toh(raw);
+    *field = sized_number(codec, *field, sizeof *field);
 }
 
 unsigned muster__wire_choice(struct muster__wire_codec *codec, unsigned value, unsigned count,

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "runtime/check.h"
+#include "runtime/in_child.h"
 
 #define MOST_ERRORS ((size_t)64 << 10)
 #define CHILD_STACK ((size_t)64 << 10)
@@ -161,11 +162,7 @@ struct child {
     volatile int problem;
 };
 
-/* It shares our memory, our errno and our thread's identity, so it makes bare system calls only, and no
- * sanitizer may take its calls for ours. */
-#define IN_CHILD __attribute__((no_sanitize("address", "thread", "undefined")))
-
-IN_CHILD static int fail_in_child(struct child *child, const char *step)
+MUSTER__IN_CHILD static int fail_in_child(struct child *child, const char *step)
 {
     child->problem = errno;
     child->failed_step = step;
@@ -173,21 +170,10 @@ IN_CHILD static int fail_in_child(struct child *child, const char *step)
     return 127;
 }
 
-/* Handlers of the embedder's must not run in here, nor may its ignored signals be inherited; and
- * muster's threads block nearly all signals, which the program should not. */
-IN_CHILD static void reset_signals(void)
-{
-    static const uint64_t as_new[8]; /* the kernel's struct sigaction with SIG_DFL, on any machine */
-    static const uint64_t none;
-    for (int number = 1; number <= 64; number++)
-        syscall(SYS_rt_sigaction, number, as_new, NULL, sizeof none);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
-}
-
-IN_CHILD static int run_child(void *data)
+MUSTER__IN_CHILD static int run_child(void *data)
 {
     struct child *child = data;
-    reset_signals();
+    muster__in_child_reset_signals();
     if (syscall(SYS_dup3, child->input, 0, 0) < 0 || syscall(SYS_dup3, child->input, 1, 0) < 0 ||
         syscall(SYS_dup3, child->errors, 2, 0) < 0)
         return fail_in_child(child, "connect");

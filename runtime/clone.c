@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/clone_internal.h"
+#include "runtime/value_internal.h"
 
 #define INDEX_FROM 12u /* keys; below, comparing one by one is as quick */
 #define CHUNK_FIRST 832u /* with its document, still what the allocator keeps at hand for a thread */
@@ -295,7 +296,7 @@ int muster__clone_text_flags(const char *text, size_t length)
     return 0;
 }
 
-static char *put_code_point(char *to, uint32_t point)
+char *muster__clone_put_code_point(char *to, uint32_t point)
 {
     if (point < 0x80) {
         *to++ = (char)point;
@@ -354,7 +355,7 @@ bool muster__clone_text_from_utf16(struct muster__clone_arena *arena, const void
         return false;
     char *to = text;
     for (size_t at = 0; at < count;)
-        to = put_code_point(to, next_point(units, count, &at));
+        to = muster__clone_put_code_point(to, next_point(units, count, &at));
     *ret_text = (struct muster_clone_node){
         .type = MUSTER_CLONE_STRING,
         .flags = (uint8_t)((all < 0x80 ? TEXT_ASCII : 0) | (has_lone ? TEXT_SURROGATES : 0)),
@@ -381,7 +382,7 @@ bool muster__clone_text_from_latin1(struct muster__clone_arena *arena, const cha
         return false;
     char *to = text;
     for (size_t i = 0; i < length; i++)
-        to = put_code_point(to, (unsigned char)bytes[i]);
+        to = muster__clone_put_code_point(to, (unsigned char)bytes[i]);
     ret_text->flags = 0;
     ret_text->length = (uint32_t)(length + high);
     ret_text->text = text;
@@ -389,27 +390,6 @@ bool muster__clone_text_from_latin1(struct muster__clone_arena *arena, const cha
 }
 
 /* ---- shapes ---- */
-
-static uint64_t fold(uint64_t a, uint64_t b)
-{
-    unsigned __int128 product = (unsigned __int128)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-uint64_t muster__clone_hash(uint64_t seed, const void *data, size_t length)
-{
-    const char *at = data;
-    uint64_t hash = seed * 0x9e3779b97f4a7c15u ^ length;
-    while (length > 0) {
-        uint64_t word = 0;
-        size_t step = length < sizeof word ? length : sizeof word;
-        memcpy(&word, at, step);
-        hash = fold(hash ^ word ^ 0x2d358dccaa6c78a5u, hash | 0x8bb84b93962eacc9u);
-        at += step;
-        length -= step;
-    }
-    return fold(hash ^ 0x4b33a62ed433d4a3u, 0x4d5a2da51de1aa47u);
-}
 
 static bool key_is(const struct muster__clone_key *key, const char *text, size_t length)
 {
@@ -421,7 +401,7 @@ static bool key_is(const struct muster__clone_key *key, const char *text, size_t
  * that keys from outside cannot be chosen to collide. */
 static uint32_t *find_place(const struct muster__clone_shape *shape, const char *text, size_t length)
 {
-    uint32_t at = (uint32_t)muster__clone_hash((uintptr_t)shape, text, length) & shape->mask;
+    uint32_t at = (uint32_t)muster__value_hash((uintptr_t)shape, text, length) & shape->mask;
     while (shape->index[at] != 0 && !key_is(&shape->keys[shape->index[at] - 1], text, length))
         at = (at + 1) & shape->mask;
     return &shape->index[at];
@@ -457,7 +437,7 @@ uint32_t muster__clone_index_keys(struct muster__clone_arena *arena, struct must
     return shape->count;
 }
 
-uint32_t muster__clone_find_key(const struct muster__clone_shape *shape, const char *key, size_t length)
+static uint32_t find_key(const struct muster__clone_shape *shape, const char *key, size_t length)
 {
     if (shape->index != NULL) {
         uint32_t number = *find_place(shape, key, length);
@@ -780,7 +760,7 @@ const struct muster_clone_node *muster_clone_get(const struct muster_clone_node 
     struct muster__clone_properties properties = muster__clone_properties_of(node);
     if (properties.shape == NULL || key == NULL)
         return NULL;
-    uint32_t i = muster__clone_find_key(properties.shape, key, strlen(key));
+    uint32_t i = find_key(properties.shape, key, strlen(key));
     return i == properties.shape->count ? NULL : &properties.values[i];
 }
 
@@ -915,7 +895,7 @@ bool muster__clone_view_is_inside(const struct muster__clone_view *view)
     return view->length <= (memory->length - view->offset) / size;
 }
 
-size_t muster__clone_view_size(const struct muster__clone_view *view)
+static size_t view_size(const struct muster__clone_view *view)
 {
     size_t size = muster_clone_view_kind_size(view->kind);
     if (!view->follows)
@@ -928,7 +908,7 @@ bool muster_clone_view(const struct muster_clone_node *node, struct muster_clone
     const struct muster__clone_view *view = body_of(node, MUSTER_CLONE_VIEW);
     if (view == NULL)
         return false;
-    size_t size = muster__clone_view_size(view);
+    size_t size = view_size(view);
     const char *data = memory_of(view)->data;
     *ret_view = (struct muster_clone_view){
         .kind = (enum muster_clone_view_kind)view->kind,
@@ -1005,9 +985,15 @@ void muster__clone_path_index(struct muster__clone_path *path, size_t index)
     path_put(path, at, (size_t)(digits + sizeof digits - at));
 }
 
-void muster__clone_path_word(struct muster__clone_path *path, const char *word)
+void muster__clone_path_step(struct muster__clone_path *path, const struct muster_clone_node *node,
+                             enum muster__clone_step step, uint32_t next)
 {
-    path_put(path, word, strlen(word));
+    uint32_t at = next == 0 ? 0 : next - 1;
+    struct muster_bytes key = muster_clone_property_key(node, at);
+    if (step == MUSTER__CLONE_PROPERTIES)
+        muster__clone_path_key(path, key.data, key.length);
+    else
+        muster__clone_path_index(path, step == MUSTER__CLONE_PAIRS ? at / 2 : at);
 }
 
 const char *muster__clone_path_end(struct muster__clone_path *path)

@@ -8,30 +8,13 @@
 #include <string.h>
 
 #include "runtime/clone_internal.h"
+#include "runtime/value_internal.h"
 
 #define FIRST_ROOM 256u
 #define INDEX_SHAPES_FROM 8u
 #define LARGEST ((size_t)1 << 46) /* far beyond what is there, and sums of such lengths do not wrap */
 
 /* ---- the emitter ---- */
-
-void muster__clone_emit_start(struct muster__clone_emitter *emitter)
-{
-    memset(emitter, 0, sizeof *emitter);
-    if (!muster__clone_emit_room(emitter, FIRST_ROOM))
-        return;
-    emitter->bytes[0] = MUSTER__CLONE_MAGIC;
-    emitter->bytes[1] = MUSTER__CLONE_VERSION;
-    emitter->length = 2;
-}
-
-void muster__clone_emit_clean_up(struct muster__clone_emitter *emitter)
-{
-    free(emitter->bytes);
-    free(emitter->shapes);
-    free(emitter->shape_index);
-    memset(emitter, 0, sizeof *emitter);
-}
 
 static bool make_room(struct muster__clone_emitter *emitter, size_t more)
 {
@@ -48,16 +31,29 @@ static bool make_room(struct muster__clone_emitter *emitter, size_t more)
     return true;
 }
 
+void muster__clone_emit_start(struct muster__clone_emitter *emitter)
+{
+    memset(emitter, 0, sizeof *emitter);
+    if (!make_room(emitter, FIRST_ROOM))
+        return;
+    emitter->bytes[0] = MUSTER__CLONE_MAGIC;
+    emitter->bytes[1] = MUSTER__CLONE_VERSION;
+    emitter->length = 2;
+}
+
+void muster__clone_emit_clean_up(struct muster__clone_emitter *emitter)
+{
+    free(emitter->bytes);
+    free(emitter->shapes);
+    free(emitter->shape_index);
+    memset(emitter, 0, sizeof *emitter);
+}
+
 static inline bool has_room(struct muster__clone_emitter *emitter, size_t more)
 {
     if (more <= emitter->room - emitter->length && !emitter->failed)
         return true;
     return make_room(emitter, more);
-}
-
-bool muster__clone_emit_room(struct muster__clone_emitter *emitter, size_t more)
-{
-    return has_room(emitter, more);
 }
 
 static inline void put_byte(struct muster__clone_emitter *emitter, unsigned byte)
@@ -97,7 +93,7 @@ void muster__clone_emit_bytes(struct muster__clone_emitter *emitter, const void 
         put_bytes(emitter, data, length);
 }
 
-void muster__clone_emit_double(struct muster__clone_emitter *emitter, double number)
+static void emit_double(struct muster__clone_emitter *emitter, double number)
 {
     static const unsigned char nan_bytes[8] = {[6] = 0xf8, [7] = 0x7f};
     if (has_room(emitter, 8))
@@ -129,7 +125,7 @@ void muster__clone_emit_number(struct muster__clone_emitter *emitter, double num
         return;
     }
     put_byte(emitter, TAG_FLOAT64);
-    muster__clone_emit_double(emitter, number);
+    emit_double(emitter, number);
 }
 
 /* How many code units the text has; and whether all are below 256. */
@@ -323,7 +319,7 @@ uint32_t muster__clone_emit_keys(struct muster__clone_emitter *emitter, muster__
     }
     uint32_t hash = 0;
     if (count <= MUSTER__CLONE_SHAPE_KEYS) {
-        hash = (uint32_t)muster__clone_hash((uintptr_t)emitter, emitter->bytes + offset, size);
+        hash = (uint32_t)muster__value_hash((uintptr_t)emitter, emitter->bytes + offset, size);
         uint32_t number = find_block(emitter, emitter->bytes + offset, size, hash);
         if (number < emitter->shape_count) {
             emitter->length = start;
@@ -683,7 +679,7 @@ static void emit_body(struct walk *walk, const struct muster_clone_node *node)
         return;
     case MUSTER_CLONE_DATE:
         muster__clone_emit_byte(&walk->emitter, TAG_DATE);
-        muster__clone_emit_double(&walk->emitter, ((const struct muster__clone_date *)body)->ms);
+        emit_double(&walk->emitter, ((const struct muster__clone_date *)body)->ms);
         return;
     case MUSTER_CLONE_REGEXP:
         emit_regexp(walk, body);

@@ -199,9 +199,6 @@ void muster__clone_document_reset(struct muster_clone_document *document);
 /* Makes the index if there are many keys, and finds a key that is there twice: its number, or `count`.
  * UINT32_MAX: out of memory. */
 uint32_t muster__clone_index_keys(struct muster__clone_arena *arena, struct muster__clone_shape *shape);
-/* The key's number, or `count`. */
-uint32_t muster__clone_find_key(const struct muster__clone_shape *shape, const char *key, size_t length);
-uint64_t muster__clone_hash(uint64_t seed, const void *data, size_t length);
 /* "length", or the decimal text of 0 to 2^32-2: what no named property of an array is called. */
 bool muster__clone_key_is_reserved(const char *key, size_t length);
 
@@ -210,6 +207,8 @@ enum { UTF8_INVALID = -1 };
 /* One code point at `text`; the bytes that it takes, or 0 if there is none.  `surrogates`: a lone one as
  * three bytes is fine. */
 size_t muster__clone_code_point(const char *text, size_t left, bool surrogates, uint32_t *ret_point);
+/* Writes it, a surrogate too, as one to four bytes; where they end. */
+char *muster__clone_put_code_point(char *to, uint32_t point);
 /* TEXT_... flags; UTF8_INVALID if it is not UTF-8. */
 int muster__clone_text_flags(const char *text, size_t length);
 
@@ -218,9 +217,7 @@ struct muster__clone_properties muster__clone_properties_of(const struct muster_
 /* "TypeError" to its type; false if it is no type's name. */
 bool muster__clone_error_type_from_name(const char *name, size_t length, uint8_t *ret_type);
 
-/* What a view shows, in bytes. */
 bool muster__clone_view_is_inside(const struct muster__clone_view *view);
-size_t muster__clone_view_size(const struct muster__clone_view *view);
 
 static inline bool muster__clone_is_object(const struct muster_clone_node *node)
 {
@@ -237,8 +234,11 @@ struct muster__clone_path {
 
 void muster__clone_path_key(struct muster__clone_path *path, const char *key, size_t length);
 void muster__clone_path_index(struct muster__clone_path *path, size_t index);
-/* A pair of a Map, or a part without a name. */
-void muster__clone_path_word(struct muster__clone_path *path, const char *word);
+/* What a walk over a container goes through. */
+enum muster__clone_step { MUSTER__CLONE_ITEMS, MUSTER__CLONE_PAIRS, MUSTER__CLONE_PROPERTIES };
+/* To where such a walk is: right before `next`, or at the first. */
+void muster__clone_path_step(struct muster__clone_path *path, const struct muster_clone_node *node,
+                             enum muster__clone_step step, uint32_t next);
 /* " at .a[3]", or "" for the value itself. */
 const char *muster__clone_path_end(struct muster__clone_path *path);
 
@@ -275,11 +275,9 @@ struct muster__clone_emitter {
 
 void muster__clone_emit_start(struct muster__clone_emitter *emitter);
 void muster__clone_emit_clean_up(struct muster__clone_emitter *emitter);
-bool muster__clone_emit_room(struct muster__clone_emitter *emitter, size_t more);
 void muster__clone_emit_byte(struct muster__clone_emitter *emitter, unsigned byte);
 void muster__clone_emit_varint(struct muster__clone_emitter *emitter, uint64_t number);
 void muster__clone_emit_bytes(struct muster__clone_emitter *emitter, const void *data, size_t length);
-void muster__clone_emit_double(struct muster__clone_emitter *emitter, double number);
 void muster__clone_emit_number(struct muster__clone_emitter *emitter, double number);
 /* Text that was checked. */
 void muster__clone_emit_text(struct muster__clone_emitter *emitter, const char *text, size_t length,

@@ -14,10 +14,8 @@
 
 #define BYTES_OF_A_NODE 64 /* a repeated text counts as one node for each of these */
 
-enum step { STEP_ITEMS, STEP_PAIRS, STEP_PROPERTIES };
-
 struct frame {
-    enum step step;
+    enum muster__clone_step step;
     bool has_some; /* a comma is due */
     bool is_repeated;
     uint32_t next;
@@ -45,15 +43,8 @@ static bool is_lenient(const struct walk *walk)
 
 static void describe(const struct walk *walk, struct muster__clone_path *path)
 {
-    for (size_t i = 0; i < walk->depth; i++) {
-        const struct frame *frame = &walk->frames[i];
-        uint32_t at = frame->next == 0 ? 0 : frame->next - 1;
-        struct muster_bytes key = muster_clone_property_key(frame->node, at);
-        if (frame->step == STEP_PROPERTIES)
-            muster__clone_path_key(path, key.data, key.length);
-        else
-            muster__clone_path_index(path, frame->step == STEP_PAIRS ? at / 2 : at);
-    }
+    for (size_t i = 0; i < walk->depth; i++)
+        muster__clone_path_step(path, walk->frames[i].node, walk->frames[i].step, walk->frames[i].next);
 }
 
 static void refuse(struct walk *walk, const char *format, ...) MUSTER_PRINTF(2, 3);
@@ -85,7 +76,7 @@ static void pay(struct walk *walk, size_t nodes)
         walk->repeated += nodes;
 }
 
-static void open_container(struct walk *walk, const struct muster_clone_node *node, enum step step)
+static void open_container(struct walk *walk, const struct muster_clone_node *node, enum muster__clone_step step)
 {
     if (walk->depth == walk->frame_room) {
         size_t room = walk->frame_room == 0 ? 16 : walk->frame_room * 2;
@@ -102,7 +93,7 @@ static void open_container(struct walk *walk, const struct muster_clone_node *no
     walk->frames[walk->depth++] =
         (struct frame){.step = step, .node = node, .is_repeated = is_inside_repeated || was_met};
     walk->objects[*node->body] = MET | OPEN;
-    muster__json_put(&walk->json, step == STEP_PROPERTIES ? "{" : "[", 1);
+    muster__json_put(&walk->json, step == MUSTER__CLONE_PROPERTIES ? "{" : "[", 1);
 }
 
 static void put_string(struct walk *walk, const struct muster_clone_node *node)
@@ -224,17 +215,17 @@ static void put_array(struct walk *walk, const struct muster_clone_node *node)
         return;
     }
     walk->repeated += holes;
-    open_container(walk, node, STEP_ITEMS);
+    open_container(walk, node, MUSTER__CLONE_ITEMS);
 }
 
 static void put_lenient(struct walk *walk, const struct muster_clone_node *node)
 {
     switch (node->type) {
     case MUSTER_CLONE_MAP:
-        open_container(walk, node, STEP_PAIRS);
+        open_container(walk, node, MUSTER__CLONE_PAIRS);
         return;
     case MUSTER_CLONE_SET:
-        open_container(walk, node, STEP_ITEMS);
+        open_container(walk, node, MUSTER__CLONE_ITEMS);
         return;
     case MUSTER_CLONE_REGEXP:
         put_regexp(walk, node);
@@ -252,7 +243,7 @@ static void put_object(struct walk *walk, const struct muster_clone_node *node)
 {
     switch (node->type) {
     case MUSTER_CLONE_OBJECT:
-        open_container(walk, node, STEP_PROPERTIES);
+        open_container(walk, node, MUSTER__CLONE_PROPERTIES);
         return;
     case MUSTER_CLONE_ARRAY:
         put_array(walk, node);
@@ -293,7 +284,7 @@ static void close_container(struct walk *walk)
 {
     const struct frame *frame = &walk->frames[--walk->depth];
     walk->objects[*frame->node->body] = MET;
-    muster__json_put(&walk->json, frame->step == STEP_PROPERTIES ? "}" : "]", 1);
+    muster__json_put(&walk->json, frame->step == MUSTER__CLONE_PROPERTIES ? "}" : "]", 1);
 }
 
 static void put_comma(struct walk *walk, struct frame *frame)
@@ -360,13 +351,13 @@ static void fill(struct walk *walk)
 {
     struct frame *frame = &walk->frames[walk->depth - 1];
     switch (frame->step) {
-    case STEP_ITEMS:
+    case MUSTER__CLONE_ITEMS:
         next_item(walk, frame);
         return;
-    case STEP_PAIRS:
+    case MUSTER__CLONE_PAIRS:
         next_of_pair(walk, frame);
         return;
-    case STEP_PROPERTIES:
+    case MUSTER__CLONE_PROPERTIES:
         next_property(walk, frame);
         return;
     }

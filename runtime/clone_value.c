@@ -323,10 +323,8 @@ muster__clone_value_options(const struct muster_clone_value_options *options)
 
 /* ---- to a value ---- */
 
-enum step { STEP_ITEMS, STEP_PAIRS, STEP_PROPERTIES };
-
 struct frame {
-    enum step step;
+    enum muster__clone_step step;
     uint32_t next;
     const struct muster_clone_node *node;
     struct muster_value *value; /* borrowed: its parent has it, or the walk if it is the first */
@@ -360,15 +358,8 @@ static bool is_lenient(const struct tree_walk *walk)
 
 static void describe(const struct tree_walk *walk, struct muster__clone_path *path)
 {
-    for (size_t i = 0; i < walk->depth; i++) {
-        const struct frame *frame = &walk->frames[i];
-        uint32_t at = frame->next == 0 ? 0 : frame->next - 1;
-        struct muster_bytes key = muster_clone_property_key(frame->node, at);
-        if (frame->step == STEP_PROPERTIES)
-            muster__clone_path_key(path, key.data, key.length);
-        else
-            muster__clone_path_index(path, frame->step == STEP_PAIRS ? at / 2 : at);
-    }
+    for (size_t i = 0; i < walk->depth; i++)
+        muster__clone_path_step(path, walk->frames[i].node, walk->frames[i].step, walk->frames[i].next);
 }
 
 static struct muster_value *refuse(struct tree_walk *walk, const char *format, ...) MUSTER_PRINTF(2, 3);
@@ -553,9 +544,9 @@ static struct muster_value *container_value(struct tree_walk *walk, const struct
         return no_memory(walk);
     }
     walk->frames[walk->depth++] = (struct frame){
-        .step = is_object                         ? STEP_PROPERTIES
-                : node->type == MUSTER_CLONE_MAP ? STEP_PAIRS
-                                                  : STEP_ITEMS,
+        .step = is_object                        ? MUSTER__CLONE_PROPERTIES
+                : node->type == MUSTER_CLONE_MAP ? MUSTER__CLONE_PAIRS
+                                                 : MUSTER__CLONE_ITEMS,
         .node = node,
         .value = value,
     };
@@ -754,13 +745,13 @@ static void fill(struct tree_walk *walk)
     size_t depth = walk->depth;
     struct frame *frame = &walk->frames[depth - 1];
     switch (frame->step) {
-    case STEP_ITEMS:
+    case MUSTER__CLONE_ITEMS:
         next_item(walk, frame);
         break;
-    case STEP_PAIRS:
+    case MUSTER__CLONE_PAIRS:
         next_of_pair(walk, frame);
         break;
-    case STEP_PROPERTIES:
+    case MUSTER__CLONE_PROPERTIES:
         next_property(walk, frame);
         break;
     }

@@ -4,6 +4,7 @@
  * the bytes that are left, less those that the open containers still need, so that what is allocated is
  * bounded by a constant times the input; the depth of a value costs Lua's memory, not C's stack.  All
  * memory is Lua's: an error may be raised anywhere and leaks nothing. */
+#include "runtime/clone_internal.h"
 #include "runtime/engine_lua_clone.h"
 
 #include <string.h>
@@ -182,27 +183,6 @@ static void push_bigint(struct reader *r)
     muster__lua_push_bigint(r->L, head & 1, bytes, (size_t)length);
 }
 
-static char *write_point(char *to, uint32_t point)
-{
-    if (point < 0x80) {
-        *to++ = (char)point;
-        return to;
-    }
-    if (point < 0x800) {
-        *to++ = (char)(0xc0 | point >> 6);
-    } else {
-        if (point < 0x10000) {
-            *to++ = (char)(0xe0 | point >> 12);
-        } else {
-            *to++ = (char)(0xf0 | point >> 18);
-            *to++ = (char)(0x80 | (point >> 12 & 0x3f));
-        }
-        *to++ = (char)(0x80 | (point >> 6 & 0x3f));
-    }
-    *to++ = (char)(0x80 | (point & 0x3f));
-    return to;
-}
-
 static void push_narrow(struct reader *r, uint64_t length)
 {
     const unsigned char *at = take(r, length);
@@ -217,7 +197,7 @@ static void push_narrow(struct reader *r, uint64_t length)
     char *start = luaL_buffinitsize(r->L, &text, (size_t)length + high);
     char *to = start;
     for (size_t i = 0; i < length; i++)
-        to = write_point(to, at[i]);
+        to = muster__clone_put_code_point(to, at[i]);
     luaL_pushresultsize(&text, (size_t)(to - start));
 }
 
@@ -237,7 +217,7 @@ static void push_wide(struct reader *r, uint64_t units)
             point = 0x10000 + ((point & 0x3ff) << 10) + (low & 0x3ff);
             i++;
         }
-        to = write_point(to, point);
+        to = muster__clone_put_code_point(to, point);
     }
     luaL_pushresultsize(&text, (size_t)(to - start));
 }

@@ -5,11 +5,16 @@
 
 #define CAPACITY_FIRST 16
 
+static size_t index_of(const struct muster__id_map *map, uint64_t id)
+{
+    return (id ^ id >> 32) & (map->capacity - 1);
+}
+
 static struct muster__id_node **bucket_of(const struct muster__id_map *map, uint64_t id)
 {
     if (!map->capacity)
         return (struct muster__id_node **)&map->first_bucket;
-    return &map->buckets[(id ^ id >> 32) & (map->capacity - 1)];
+    return &map->buckets[index_of(map, id)];
 }
 
 static void move(struct muster__id_map *map, struct muster__id_node *list)
@@ -74,10 +79,16 @@ struct muster__id_node *muster__id_map_remove(struct muster__id_map *map, uint64
 
 struct muster__id_node *muster__id_map_any(const struct muster__id_map *map)
 {
-    struct muster__id_node *node = map->first_bucket;
-    for (size_t i = 0; !node && i < map->capacity; i++)
-        node = map->buckets[i];
-    return node;
+    return muster__id_map_next(map, NULL);
+}
+
+struct muster__id_node *muster__id_map_next(const struct muster__id_map *map, const struct muster__id_node *node)
+{
+    struct muster__id_node *next = node ? node->next : map->first_bucket;
+    size_t i = node && map->capacity ? index_of(map, node->id) + 1 : 0;
+    for (; !next && i < map->capacity; i++)
+        next = map->buckets[i];
+    return next;
 }
 
 void muster__id_map_clean_up(struct muster__id_map *map)

@@ -29,6 +29,9 @@ struct muster__id_node *muster__id_map_find(const struct muster__id_map *map, ui
 struct muster__id_node *muster__id_map_remove(struct muster__id_map *map, uint64_t id);
 /* Any one of those that are left; NULL: it is empty. */
 struct muster__id_node *muster__id_map_any(const struct muster__id_map *map);
+/* The one that follows `node` (NULL: the first), in no order that means anything; NULL: there is none.  Nothing
+ * was added meanwhile; what was returned before may have been removed, `node` not. */
+struct muster__id_node *muster__id_map_next(const struct muster__id_map *map, const struct muster__id_node *node);
 /* Frees the map's own memory; it is empty. */
 void muster__id_map_clean_up(struct muster__id_map *map);
 

@@ -6,6 +6,7 @@
 #include "runtime/request.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 void muster__request_init(struct muster__request *request, const struct muster__request_class *class,
@@ -73,4 +74,33 @@ bool muster__request_fail(struct muster__request *request, enum muster_status st
 bool muster__request_is_settled(const struct muster__request *request)
 {
     return atomic_load_explicit(&request->settled, memory_order_acquire);
+}
+
+char *muster__request_put_text(char **at, struct muster_bytes bytes)
+{
+    char *copy = *at;
+    if (bytes.length)
+        memcpy(copy, bytes.data, bytes.length);
+    copy[bytes.length] = '\0';
+    *at += bytes.length + 1;
+    return copy;
+}
+
+struct muster_header *muster__request_copy_headers(const struct muster_header *from, size_t count, size_t more,
+                                                   char **ret_rest)
+{
+    size_t size = count * sizeof(struct muster_header) + more;
+    for (size_t i = 0; i < count; i++)
+        size += from[i].name.length + from[i].value.length + 2;
+    struct muster_header *headers = malloc(size);
+    if (!headers)
+        return NULL;
+    char *at = (char *)(headers + count);
+    for (size_t i = 0; i < count; i++) {
+        headers[i] = from[i];
+        headers[i].name.data = muster__request_put_text(&at, from[i].name);
+        headers[i].value.data = muster__request_put_text(&at, from[i].value);
+    }
+    *ret_rest = at;
+    return headers;
 }

@@ -78,4 +78,11 @@ bool muster__request_fail(struct muster__request *request, enum muster_status st
                           const char *message);
 bool muster__request_is_settled(const struct muster__request *request);
 
+/* Thread: any.  Deep copies of what HTTP messages lend: one block, in which `count` headers come first, then their
+ * texts, then *ret_rest with room for `more` bytes.  The caller frees it with free().  NULL: out of memory. */
+struct muster_header *muster__request_copy_headers(const struct muster_header *from, size_t count, size_t more,
+                                                   char **ret_rest);
+/* Thread: any.  Copies to *at, which moves on, length + 1 bytes: terminated. */
+char *muster__request_put_text(char **at, struct muster_bytes bytes);
+
 #endif

@@ -250,40 +250,18 @@ enum muster_status muster_value_append(struct muster_value *array, struct muster
     return MUSTER_OK;
 }
 
-static uint64_t fold(uint64_t a, uint64_t b)
-{
-    unsigned __int128 product = (unsigned __int128)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-/* Seeded by where the pairs lie, so that keys from outside cannot be chosen to collide.  The order of
- * the keys does not depend on it. */
-static uint64_t hash_key(const struct muster__value_container *object, const char *key,
-                         size_t length)
-{
-    uint64_t hash = (uint64_t)(uintptr_t)object * 0x9e3779b97f4a7c15u ^ length;
-    while (length > 0) {
-        uint64_t word = 0;
-        size_t step = length < sizeof word ? length : sizeof word;
-        memcpy(&word, key, step);
-        hash = fold(hash ^ word ^ 0xa0761d6478bd642fu, hash | 0xe7037ed1a0b428dbu);
-        key += step;
-        length -= step;
-    }
-    return fold(hash ^ 0x8ebc6af09c88c6e3u, 0x589965cc75374cc3u);
-}
-
 static bool key_is(const struct muster__value_pair *pair, const char *key, size_t length)
 {
     return pair->key_length == length && (length == 0 || memcmp(pair->key, key, length) == 0);
 }
 
-/* The place in the index that holds the key, or the empty one where it belongs. */
+/* The place in the index that holds the key, or the empty one where it belongs.  The order of the keys does not depend
+ * on the hash. */
 static uint32_t *find_place(const struct muster__value_container *object, uint32_t *index,
                             uint32_t capacity, const char *key, size_t length)
 {
     uint32_t mask = capacity * 2 - 1;
-    uint32_t at = (uint32_t)hash_key(object, key, length) & mask;
+    uint32_t at = (uint32_t)muster__value_hash((uintptr_t)object, key, length) & mask;
     while (index[at] != 0 && !key_is(&object->pairs[index[at] - 1], key, length))
         at = (at + 1) & mask;
     return &index[at];

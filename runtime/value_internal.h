@@ -3,10 +3,34 @@
 #ifndef MUSTER_VALUE_INTERNAL_H
 #define MUSTER_VALUE_INTERNAL_H
 
+#include <string.h>
+
 #include "runtime/check.h"
 #include "runtime/clone.h"
 #include "runtime/host_binding.h"
 #include "runtime/value.h"
+
+/* For tables of keys from outside: the seed is where a table lies, so that keys cannot be chosen to collide. */
+static inline uint64_t muster__value_fold(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t muster__value_hash(uintptr_t seed, const void *data, size_t length)
+{
+    const char *at = data;
+    uint64_t hash = (uint64_t)seed * 0x9e3779b97f4a7c15u ^ length;
+    while (length > 0) {
+        uint64_t word = 0;
+        size_t step = length < sizeof word ? length : sizeof word;
+        memcpy(&word, at, step);
+        hash = muster__value_fold(hash ^ word ^ 0xa0761d6478bd642fu, hash | 0xe7037ed1a0b428dbu);
+        at += step;
+        length -= step;
+    }
+    return muster__value_fold(hash ^ 0x8ebc6af09c88c6e3u, 0x589965cc75374cc3u);
+}
 
 struct muster__value_pair {
     char *key; /* terminated as well */
