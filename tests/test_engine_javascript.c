@@ -152,6 +152,51 @@ START_TEST(header_bytes_are_kept_both_ways)
 }
 END_TEST
 
+START_TEST(a_head_that_changes_is_read_again)
+{
+    start("let turn = 0;\n"
+          "addEventListener('fetch', (e) => {\n"
+          "  e.respondWith(new Response('b', { status: 200 + (turn >> 2), headers: { n: `${turn++ >> 1}` } }));\n"
+          "});");
+    for (int turn = 0; turn < 12; turn++) {
+        char wanted[32];
+        struct fake_request *request = fetch("http://example.test/", "");
+        snprintf(wanted, sizeof wanted, "n: %d\n", turn / 2);
+        ck_assert_int_eq(request->status_code, 200 + turn / 4);
+        ck_assert_msg(strstr(request->headers, wanted) != NULL, "%d: %s", turn, request->headers);
+    }
+}
+END_TEST
+
+START_TEST(headers_changed_after_the_answer_do_not_reach_the_next)
+{
+    start("const kept = new Headers({ a: '1' });\n"
+          "addEventListener('fetch', (e) => {\n"
+          "  const response = new Response('b', { headers: kept });\n"
+          "  e.respondWith(response);\n"
+          "  Promise.resolve().then(() => response.headers.set('a', 'late'));\n"
+          "});");
+    for (int i = 0; i < 4; i++)
+        ck_assert_ptr_nonnull(strstr(fetch("http://example.test/", "")->headers, "a: 1\n"));
+}
+END_TEST
+
+START_TEST(an_answer_from_another_entry_settles_its_own_request)
+{
+    start("let first = null;\n"
+          "addEventListener('fetch', (e) => {\n"
+          "  if (first === null) return e.respondWith(new Promise((r) => { first = r; }));\n"
+          "  first(new Response('first', { headers: { x: 'same' } }));\n"
+          "  e.respondWith(new Response('second', { headers: { x: 'same' } }));\n"
+          "});");
+    struct fake_request *first = fetch("http://example.test/1", "");
+    ck_assert_int_eq(first->settled, 0);
+    struct fake_request *second = fetch("http://example.test/2", "");
+    ck_assert_str_eq(first->body, "first");
+    ck_assert_str_eq(second->body, "second");
+}
+END_TEST
+
 START_TEST(a_request_outlives_its_event)
 {
     start("let kept;\n"
@@ -662,6 +707,9 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, handled_settles_with_the_answer);
     tcase_add_test(tcase, header_bytes_are_kept_both_ways);
     tcase_add_test(tcase, a_request_outlives_its_event);
+    tcase_add_test(tcase, a_head_that_changes_is_read_again);
+    tcase_add_test(tcase, headers_changed_after_the_answer_do_not_reach_the_next);
+    tcase_add_test(tcase, an_answer_from_another_entry_settles_its_own_request);
     tcase_add_test(tcase, a_canceled_fetch_aborts_the_signal_of_its_request);
     tcase_add_test(tcase, that_a_client_is_gone_is_no_error_of_the_script);
     tcase_add_test(tcase, listeners_have_options_and_handlers_have_places);
