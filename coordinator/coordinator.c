@@ -788,6 +788,12 @@ static void perform(struct muster *muster, const struct muster__core_action *act
     case MUSTER__DO_FORGET: do_forget(muster, action); break;
     case MUSTER__DO_DISPOSE: do_dispose(muster, action); break;
     case MUSTER__DO_CLOSED: muster->own.core_closed = true; break;
+    /* Of jobs that load, of clients and of notes: none of those was begun here. */
+    case MUSTER__DO_LOAD:
+    case MUSTER__DO_CONTROL:
+    case MUSTER__DO_NOTE_STATE:
+    case MUSTER__DO_NOTE_SLOTS:
+    case MUSTER__DO_NOTE_UPDATE_FOUND:
     case MUSTER__DO_COUNT: MUSTER_CHECK(false);
     }
 }

@@ -314,8 +314,8 @@ static void act_install(struct muster__core *core, struct muster__core_instance 
                         const struct cause *cause)
 {
     (void)cause;
-    instance->version->state = MUSTER__VERSION_INSTALLING;
     set_timer(core, instance, core->options.lifecycle_us);
+    muster__core_version_installing(core, instance->version);
     tell(core, instance, MUSTER__DO_INSTALL);
 }
 
@@ -324,6 +324,11 @@ static void act_wait(struct muster__core *core, struct muster__core_instance *in
 {
     (void)cause; /* the scope's advance activates it if it may */
     instance->asked = MUSTER__ASKED_NOTHING;
+    if (instance->version->plain) { /* its holders say when it ends */
+        instance->alive_until_us = UINT64_MAX;
+        muster__core_timer_clear(core, &instance->timer);
+        return;
+    }
     instance->alive_until_us = muster__core_timer_after(core, idle_us(core, instance));
     muster__core_timer_set(core, &instance->timer, instance->alive_until_us);
 }
@@ -366,6 +371,7 @@ static void act_note_open(struct muster__core *core, struct muster__core_instanc
                           const struct cause *cause)
 {
     instance->version->losses = 0;
+    instance->version->opened = true;
 #if MUSTER_PLANT_FAULT == 7
     tell(core, instance, MUSTER__DO_OPEN);
 #endif
@@ -386,7 +392,7 @@ static void act_open(struct muster__core *core, struct muster__core_instance *in
 static void act_note_activate(struct muster__core *core, struct muster__core_instance *instance,
                               const struct cause *cause)
 {
-    instance->version->state = MUSTER__VERSION_ACTIVATED;
+    muster__core_version_activated(core, instance->version);
     act_open(core, instance, cause);
 }
 
@@ -537,7 +543,7 @@ static bool is_lost_with_its_host(const struct muster__core *core, const struct 
                                   enum muster_status status)
 {
     return (status == MUSTER_CRASHED || status == MUSTER_RETRY) && version->losses < LOSSES_MOST &&
-           !core->closing && !version->closing;
+           !core->closing && !version->closing && !version->plain;
 }
 
 static void act_die_early(struct muster__core *core, struct muster__core_instance *instance,
@@ -784,7 +790,7 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
         return;
     case MUSTER__CORE_SKIP_WAITING:
         if (instance->version->current == instance) {
-            instance->version->skip_waiting = true;
+            instance->version->skip_waiting = true; /* SW-SKIP-1: also while it installs */
         }
         return;
     case MUSTER__CORE_HOST_REFUSED:
@@ -812,8 +818,8 @@ void muster__core_instance_event(struct muster__core *core, struct muster__core_
         input = MUSTER__INPUT_WEDGED;
         break;
     case MUSTER__CORE_MOVE:
-        if (instance->phase != MUSTER__PHASE_RUNNING) {
-            return; /* asked again when it runs */
+        if (instance->phase != MUSTER__PHASE_RUNNING || instance->version->plain) {
+            return; /* asked again when it runs; a plain one has nobody to come after it */
         }
         input = MUSTER__INPUT_CLOSE_SELF;
         reason = MUSTER__STOP_MOVED;

@@ -92,7 +92,7 @@ struct muster__core_timer {
     uint64_t at_us;
     uint64_t sequence; /* breaks ties */
     size_t position;   /* in the heap, from 1; 0: not set */
-    bool of_version;   /* else of an instance */
+    enum { MUSTER__OF_INSTANCE, MUSTER__OF_VERSION, MUSTER__OF_JOB } owner;
 };
 
 struct muster__core_scope;
@@ -125,23 +125,24 @@ enum muster__role {
     MUSTER__ROLE_REDUNDANT
 };
 
-enum muster__version_state {
-    MUSTER__VERSION_PARSED,
-    MUSTER__VERSION_INSTALLING,
-    MUSTER__VERSION_INSTALLED,
-    MUSTER__VERSION_ACTIVATING,
-    MUSTER__VERSION_ACTIVATED
-};
-
 struct muster__core_version {
     uint32_t id;
     struct muster__core_scope *scope;
+    /* While it has a place in there, or scripts see it there still; and which one that was. */
+    struct muster__core_registration *registration;
+    uint64_t registration_id;
     struct muster__core_version *next, *previous; /* among the redundant ones, oldest first */
     struct muster__core_timer timer;              /* redundant: end of the drain, or of the linger */
     char *script;
     uint64_t idle_us;
     enum muster__role role;
-    enum muster__version_state state;
+    enum muster__version_state state; /* what was done with it; PARSED again when an install was lost */
+    enum muster__version_state told;  /* what scripts know */
+    enum muster__via via;
+    size_t users;        /* clients that it controls */
+    bool early, plain;   /* as its REGISTER said */
+    bool opened;         /* its slot ran: of a plain one, its script was evaluated */
+    bool released;       /* offered: nobody wants it any more */
     bool published;      /* requests may have come to its slot */
     bool skip_waiting;
     bool activation_due; /* start it for its activation, even if nothing wants it */
@@ -156,7 +157,29 @@ struct muster__core_version {
     unsigned losses; /* starts in a row that were lost with their host */
 };
 
-enum muster__job_kind { MUSTER__JOB_REGISTER, MUSTER__JOB_UNREGISTER, MUSTER__JOB_STOP };
+/* An unregistered one stays in its scope's list until none of its versions belongs to it. */
+struct muster__core_registration {
+    uint64_t id;
+    struct muster__core_scope *scope;
+    struct muster__core_registration *next; /* unregistered ones, oldest first */
+    struct muster__core_version *installing, *waiting, *active;
+    struct {
+        struct muster__core_version *installing, *waiting, *active;
+    } seen; /* by scripts */
+    size_t versions; /* that point here */
+    size_t users;    /* of all its versions */
+    uint64_t checked_us;
+    enum muster__via via;
+    bool plain;
+    bool unregistered, cleared;
+};
+
+enum muster__job_kind {
+    MUSTER__JOB_REGISTER,
+    MUSTER__JOB_UPDATE,
+    MUSTER__JOB_UNREGISTER,
+    MUSTER__JOB_STOP
+};
 
 struct muster__core_job {
     uint64_t id;
@@ -164,7 +187,16 @@ struct muster__core_job {
     struct muster__core_job *next;   /* in its scope */
     struct muster__core_job *joined; /* equal ones that settle with it */
     struct muster__core_version *version;
-    bool lazy, begun, done;
+    struct muster__core_scope *scope;
+    struct muster__core_registration *fresh; /* REGISTER: memory for one, should there be none */
+    uint64_t registration;                   /* that it was about */
+    char *script;                            /* of one that loads: identity; NULL: any */
+    struct muster__core_timer timer;         /* of LOAD */
+    uint64_t checked_us;
+    enum muster__via via;
+    bool lazy, load, early, plain, restored;
+    bool begun, loading, done;
+    bool settled; /* early: it goes on, and nobody waits for it */
     enum muster_status status;
 };
 
@@ -174,8 +206,9 @@ struct muster__core_scope {
     struct muster__core_scope *chain;           /* same hash */
     struct muster__core_scope *next, *previous; /* in order of registration */
     struct muster__core_job *jobs, *last_job;
-    struct muster__core_version *installing, *waiting, *active;
-    struct muster__core_version *redundant, *last_redundant;
+    struct muster__core_registration *registration; /* the one in the map; NULL: none */
+    struct muster__core_registration *unregistered;
+    struct muster__core_version *redundant, *last_redundant; /* of all of them */
     size_t awaited; /* instances that the STOP job waits for */
     enum muster_status stop_status;
 };
@@ -192,7 +225,7 @@ struct muster__core_map {
 struct muster__core {
     struct muster__core_options options;
     uint64_t now_us;
-    uint64_t last_instance, last_sequence;
+    uint64_t last_instance, last_sequence, last_registration;
     bool closing, closed;
 
     struct muster__core_map scopes, versions, instances, jobs;
@@ -231,6 +264,24 @@ void muster__core_timer_clear(struct muster__core *core, struct muster__core_tim
 
 void muster__core_emit(struct muster__core *core, struct muster__core_action action);
 
+/* ---- core.c: what scripts see; told in the order of the specification ---- */
+
+/* False: they have heard of it before. */
+bool muster__core_see_installing(struct muster__core *core, struct muster__core_version *version);
+void muster__core_see_installed(struct muster__core *core, struct muster__core_version *version);
+/* It takes the place of the one that is seen as active, and its clients. */
+void muster__core_see_activating(struct muster__core *core, struct muster__core_version *version);
+/* It was in an earlier life. */
+void muster__core_see_restored(struct muster__core *core, struct muster__core_version *version);
+void muster__core_see_activated(struct muster__core *core, struct muster__core_version *version);
+/* It does not belong to its registration any more. */
+void muster__core_see_redundant(struct muster__core *core, struct muster__core_version *version);
+/* Scripts are told later. */
+bool muster__core_is_seen(const struct muster__core_version *version);
+/* `to` may be NULL: its clients have none. */
+void muster__core_move_users(struct muster__core *core, struct muster__core_version *from,
+                             struct muster__core_version *to);
+
 /* ---- core_instance.c ---- */
 
 struct muster__phase_step muster__phase_step(enum muster__phase phase, enum muster__input input);
@@ -253,24 +304,90 @@ uint64_t muster__core_instance_drain_interval(const struct muster__core *core);
 /* ---- core_registration.c ---- */
 
 struct muster__core_scope *muster__core_scope_find(const struct muster__core *core, const char *name);
-void muster__core_scope_advance(struct muster__core *core, struct muster__core_scope *scope);
+/* Not yet in the map.  NULL: out of memory. */
+struct muster__core_scope *muster__core_scope_new(struct muster__core *core, const char *name);
+void muster__core_scope_add(struct muster__core *core, struct muster__core_scope *scope);
+/* Nothing is left of it; its name stays until the next step. */
+void muster__core_scope_bury(struct muster__core *core, struct muster__core_scope *scope);
 void muster__core_scope_free(struct muster__core_scope *scope);
-bool muster__core_scope_is_registered(const struct muster__core_scope *scope);
+void muster__core_scope_tell(struct muster__core *core, const struct muster__core_registration *registration,
+                             enum muster__core_action_kind kind, enum muster__stop_reason reason,
+                             uint32_t version);
+/* In the memory that the job brought. */
+struct muster__core_registration *muster__core_registration_add(struct muster__core *core,
+                                                                struct muster__core_scope *scope,
+                                                                struct muster__core_job *job);
+/* Out of the map: SW-UNR-1. */
+void muster__core_registration_remove(struct muster__core *core, struct muster__core_registration *registration,
+                                      enum muster__stop_reason reason, uint32_t version);
+void muster__core_registration_free_if_left(struct muster__core_registration *registration);
+bool muster__core_registration_is_empty(const struct muster__core_registration *registration);
+/* Waiting, else active; never one that installs, for no job begins meanwhile. */
+struct muster__core_version *
+muster__core_registration_newest(const struct muster__core_registration *registration);
+/* A version is the next to be active, and scripts do not see it there yet: the one before it is at work. */
+bool muster__core_registration_is_handing_over(const struct muster__core_registration *registration);
+void muster__core_registration_join(struct muster__core_version *version,
+                                    struct muster__core_registration *registration);
+/* The version does not belong to its registration any more; which may be gone afterwards. */
+void muster__core_registration_release(struct muster__core_version *version);
 
-MUSTER_MUST_CHECK enum muster_status muster__core_job_add(struct muster__core *core,
-                                                          const struct muster__core_event *event);
-/* CLOSE: every job of the scope settles. */
-void muster__core_job_close(struct muster__core *core, struct muster__core_scope *scope);
+/* ---- core_version.c ---- */
 
+void muster__core_version_tell(struct muster__core *core, const struct muster__core_version *version,
+                               enum muster__core_action_kind kind, enum muster_status status);
+void muster__core_version_publish(struct muster__core *core, struct muster__core_version *version);
 void muster__core_version_want(struct muster__core *core, struct muster__core_version *version);
+/* One client more, or less. */
+void muster__core_version_use(struct muster__core *core, struct muster__core_version *version);
+void muster__core_version_unuse(struct muster__core *core, struct muster__core_version *version);
+/* A plain one that nobody holds ends. */
+void muster__core_version_release(struct muster__core *core, struct muster__core_version *version, bool force);
 /* A start or an install of it failed: what waits fails, and the job if it is one's. */
 void muster__core_version_fail(struct muster__core *core, struct muster__core_version *version,
                                enum muster_status status);
+/* INSTALL is about to be said. */
+void muster__core_version_installing(struct muster__core *core, struct muster__core_version *version);
+/* Its activate has ended, well or not. */
+void muster__core_version_activated(struct muster__core *core, struct muster__core_version *version);
 /* Install ended well: it waits, or it is the active one. */
 void muster__core_version_installed(struct muster__core *core, struct muster__core_version *version);
 /* Its instance is no longer the current one. */
 void muster__core_version_vacant(struct muster__core *core, struct muster__core_version *version);
 /* The end of its drain, or of its linger. */
 void muster__core_version_timer(struct muster__core *core, struct muster__core_version *version);
+void muster__core_version_make_redundant(struct muster__core *core, struct muster__core_version *version,
+                                         enum muster__stop_reason reason);
+void muster__core_version_forget_redundant(struct muster__core *core, struct muster__core_version *version);
+/* One that was offered, and no job took it. */
+void muster__core_version_dispose(struct muster__core *core, struct muster__core_version *version);
+void muster__core_version_free(struct muster__core_version *version);
+
+/* ---- core_due.c: true when there was something to do ---- */
+
+bool muster__core_due_registration(struct muster__core *core, struct muster__core_registration *registration);
+bool muster__core_due_unregistered(struct muster__core *core, struct muster__core_scope *scope);
+bool muster__core_due_activate_redundant(struct muster__core *core, struct muster__core_scope *scope);
+/* SW-UNR-2: nobody uses it. */
+void muster__core_due_clear(struct muster__core *core, struct muster__core_registration *registration);
+void muster__core_due_dispose(struct muster__core *core, struct muster__core_scope *scope);
+
+/* ---- core_job.c ---- */
+
+/* All that is due in the scope, its jobs too. */
+void muster__core_scope_advance(struct muster__core *core, struct muster__core_scope *scope);
+MUSTER_MUST_CHECK enum muster_status muster__core_job_add(struct muster__core *core,
+                                                          const struct muster__core_event *event);
+MUSTER_MUST_CHECK enum muster_status muster__core_job_loaded(struct muster__core *core,
+                                                             const struct muster__core_event *event);
+/* LOAD was not answered in time. */
+void muster__core_job_timer(struct muster__core *core, struct muster__core_job *job);
+/* The job of which the version is ends so, if there is one. */
+void muster__core_job_finish_of(const struct muster__core_version *version, enum muster_status status);
+/* SW-INS-1: what a script waits for is settled when the version is installing. */
+void muster__core_job_settle_early(struct muster__core *core, const struct muster__core_version *version);
+/* CLOSE: every job of the scope settles. */
+void muster__core_job_close(struct muster__core *core, struct muster__core_scope *scope);
+void muster__core_job_free(struct muster__core_job *job);
 
 #endif

@@ -11,8 +11,8 @@
 /* What one touched scope can start, and what it can tell the driver, beside its queued jobs and its
  * redundant versions. */
 #define STARTS_PER_SCOPE 4
-#define ACTIONS_PER_SCOPE 24
-#define ACTIONS_PER_JOB 14
+#define ACTIONS_PER_SCOPE 48
+#define ACTIONS_PER_JOB 26
 #define SPARES (STARTS_PER_SCOPE * (MUSTER__CORE_BATCH + 2))
 
 static void *take(struct muster__core *core, size_t size)
@@ -257,7 +257,7 @@ static bool reserve_actions(struct muster__core *core, size_t worst)
 bool muster__core_store_reserve(struct muster__core *core, size_t actions, size_t new_versions)
 {
     size_t timers = core->instances.used + SPARES + core->versions.used + core->redundant_count
-                    + new_versions + 2;
+                    + core->jobs.used + new_versions + 2;
     size_t worst = actions + ACTIONS_PER_SCOPE * (MUSTER__CORE_BATCH + 2)
                    + ACTIONS_PER_JOB * (core->jobs.used + core->redundant_count + 4);
     return reserve_spares(core) && reserve_map(core, &core->instances, SPARES)

@@ -43,6 +43,40 @@ static const char *const reason_sentences[] = {
 #undef MUSTER__CORE_SYMBOL
 };
 
+static const char *const state_words[] = {
+#define MUSTER__CORE_SYMBOL(name, word) word,
+    MUSTER__VERSION_STATE_LIST(MUSTER__CORE_SYMBOL)
+#undef MUSTER__CORE_SYMBOL
+};
+
+static const char *const via_words[] = {
+#define MUSTER__CORE_SYMBOL(name, word) word,
+    MUSTER__VIA_LIST(MUSTER__CORE_SYMBOL)
+#undef MUSTER__CORE_SYMBOL
+};
+
+/* An event's marks: 1, or left out. */
+static const struct mark {
+    const char *name;
+    size_t offset;
+} marks[] = {
+#define MARK(field) { #field, offsetof(struct muster__core_event, field) }
+    MARK(ok),    MARK(lazy),     MARK(load),    MARK(early),
+    MARK(plain), MARK(restored), MARK(changed), MARK(force),
+#undef MARK
+};
+#define MARKS (sizeof(marks) / sizeof(marks[0]))
+
+const char *muster__version_state_word(enum muster__version_state state)
+{
+    return (size_t)state < MUSTER__VERSION_STATE_COUNT ? state_words[state] : "?";
+}
+
+const char *muster__via_word(enum muster__via via)
+{
+    return (size_t)via < MUSTER__VIA_COUNT ? via_words[via] : "?";
+}
+
 const char *muster__core_event_name(enum muster__core_event_kind kind)
 {
     return (size_t)kind < MUSTER__CORE_EVENT_COUNT ? event_names[kind] : "?";
@@ -110,9 +144,14 @@ int muster__core_event_format(const struct muster__core_event *event, uint64_t n
     if ((size_t)event->status < MUSTER_STATUS_COUNT && event->status != MUSTER_OK) {
         put(&writer, " status=%s", status_names[event->status]);
     }
-    put_number(&writer, "ok", event->ok);
-    put_number(&writer, "lazy", event->lazy);
+    for (size_t i = 0; i < MARKS; i++) {
+        put_number(&writer, marks[i].name, *(const bool *)((const char *)event + marks[i].offset));
+    }
+    if (event->via != MUSTER__VIA_IMPORTS) {
+        put(&writer, " via=%s", muster__via_word(event->via));
+    }
     put_number(&writer, "idle", event->idle_us);
+    put_number(&writer, "checked", event->checked_us);
     put_number(&writer, "alive_until", event->alive_until_us);
     put_number(&writer, "holds", event->holds);
     put_text(&writer, "scope", event->scope);
@@ -135,6 +174,15 @@ int muster__core_action_format(const struct muster__core_action *action, char *t
         put(&writer, " reason=%s", reason_names[action->reason]);
     }
     put_number(&writer, "may_open", action->may_open);
+    put_number(&writer, "registration", action->registration);
+    put_number(&writer, "old", action->old);
+    put_number(&writer, "users", action->users);
+    if (action->kind == MUSTER__DO_NOTE_STATE) {
+        put(&writer, " state=%s", muster__version_state_word(action->state));
+    }
+    put_number(&writer, "installing", action->installing);
+    put_number(&writer, "waiting", action->waiting);
+    put_number(&writer, "active", action->active);
     put_text(&writer, "scope", action->scope);
     return (int)writer.length;
 }
@@ -201,6 +249,18 @@ static char *read_text(char *text)
     return text;
 }
 
+/* False: there is no such mark, or it says something else. */
+static bool read_mark(struct muster__core_event *event, const char *name, uint64_t number)
+{
+    for (size_t i = 0; i < MARKS; i++) {
+        if (strcmp(name, marks[i].name) == 0) {
+            *(bool *)((char *)event + marks[i].offset) = number == 1;
+            return number <= 1;
+        }
+    }
+    return false;
+}
+
 static bool read_field(struct muster__core_event *event, const char *name, char *value)
 {
     uint64_t number = 0;
@@ -217,6 +277,11 @@ static bool read_field(struct muster__core_event *event, const char *name, char 
         event->status = (enum muster_status)index;
         return known;
     }
+    if (strcmp(name, "via") == 0) {
+        bool known = read_name(value, via_words, MUSTER__VIA_COUNT, &index);
+        event->via = (enum muster__via)index;
+        return known;
+    }
     if (!read_number(value, UINT64_MAX, &number)) {
         return false;
     }
@@ -227,6 +292,8 @@ static bool read_field(struct muster__core_event *event, const char *name, char 
         event->instance = number;
     } else if (strcmp(name, "idle") == 0) {
         event->idle_us = number;
+    } else if (strcmp(name, "checked") == 0) {
+        event->checked_us = number;
     } else if (strcmp(name, "alive_until") == 0) {
         event->alive_until_us = number;
     } else if (strcmp(name, "version") == 0 && small) {
@@ -235,12 +302,8 @@ static bool read_field(struct muster__core_event *event, const char *name, char 
         event->host = (uint32_t)number;
     } else if (strcmp(name, "holds") == 0 && small) {
         event->holds = (uint32_t)number;
-    } else if (strcmp(name, "ok") == 0 && number <= 1) {
-        event->ok = number == 1;
-    } else if (strcmp(name, "lazy") == 0 && number <= 1) {
-        event->lazy = number == 1;
     } else {
-        return false;
+        return read_mark(event, name, number);
     }
     return true;
 }

@@ -8,67 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/core_internal.h"
-
-static struct muster__core *core;
-static uint64_t now_us;
-static char said[65536];
-
-static const struct muster__core_options short_times = {
-    .idle_us = 1000000,
-    .grace_us = 800000, /* sampled every 100 ms; drained every 20 ms */
-    .start_us = 500000,
-    .lifecycle_us = 600000,
-    .stop_us = 50000,
-    .cancel_us = 30000,
-    .place_attempts = 3,
-};
-
-static void setup(void)
-{
-    now_us = 0;
-    core = muster__core_new(&short_times);
-    ck_assert_ptr_nonnull(core);
-}
-
-static void teardown(void)
-{
-    muster__core_destroy(core);
-}
-
-static void at(uint64_t ms)
-{
-    ck_assert_uint_ge(ms * 1000, now_us);
-    now_us = ms * 1000;
-}
-
-static void append_actions(const struct muster__core_actions *actions, char *text, size_t size)
-{
-    size_t length = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < actions->count; i++) {
-        length += (size_t)snprintf(text + length, size - length, "%s", i > 0 ? "; " : "");
-        length += (size_t)muster__core_action_format(&actions->items[i], text + length, size - length);
-        ck_assert_uint_lt(length, size);
-    }
-}
-
-/* Feeds the event of that line; the actions, with "; " between them. */
-static const char *say(const char *line)
-{
-    char text[512];
-    struct muster__core_event event;
-    struct muster__core_actions actions = { NULL, 0 };
-    uint64_t ignored;
-
-    snprintf(text, sizeof(text), "0 %s", line);
-    ck_assert_msg(muster__core_event_parse(text, &event, &ignored) == MUSTER_OK, "%s", line);
-    ck_assert_int_eq(muster__core_step(core, &event, now_us, &actions), MUSTER_OK);
-    append_actions(&actions, said, sizeof(said));
-    return said;
-}
-
-#define SAY(line, expected) ck_assert_str_eq(say(line), expected)
+#include "test_core_say.h"
 
 /* Version `n` of "/" from the offer to OPEN; instance n too. */
 static void bring_up(void)
@@ -814,7 +754,8 @@ START_TEST(an_event_about_what_nobody_knows_does_nothing)
                                         .instance = 99,
                                         .version = 99 };
     struct muster__core_actions actions = { NULL, 0 };
-    bool job = _i == MUSTER__CORE_REGISTER || _i == MUSTER__CORE_UNREGISTER || _i == MUSTER__CORE_STOP;
+    bool job = _i == MUSTER__CORE_REGISTER || _i == MUSTER__CORE_UPDATE || _i == MUSTER__CORE_LOADED
+               || _i == MUSTER__CORE_UNREGISTER || _i == MUSTER__CORE_STOP;
     if (_i == MUSTER__CORE_CLOSE) {
         return;
     }
@@ -918,6 +859,10 @@ START_TEST(an_event_survives_being_written_and_read)
                                                      .status = MUSTER_WEDGED,
                                                      .ok = true,
                                                      .lazy = true,
+                                                     .changed = true,
+                                                     .force = true,
+                                                     .via = MUSTER__VIA_NONE,
+                                                     .checked_us = 8,
                                                      .alive_until_us = 5,
                                                      .holds = 6,
                                                      .scope = "/a b\"c=%\n\xc3\xa9",
@@ -936,7 +881,10 @@ START_TEST(an_event_survives_being_written_and_read)
     ck_assert_uint_eq(read.instance, event.instance);
     ck_assert_uint_eq(read.host, event.host);
     ck_assert_int_eq(read.status, event.status);
-    ck_assert(read.ok && read.lazy);
+    ck_assert(read.ok && read.lazy && read.changed && read.force);
+    ck_assert(!read.load && !read.early && !read.plain && !read.restored);
+    ck_assert_int_eq(read.via, event.via);
+    ck_assert_uint_eq(read.checked_us, event.checked_us);
     ck_assert_uint_eq(read.alive_until_us, event.alive_until_us);
     ck_assert_uint_eq(read.holds, event.holds);
     ck_assert_str_eq(read.scope, event.scope);
@@ -949,7 +897,7 @@ START_TEST(a_line_that_is_no_event_is_refused)
     static const char *const bad[] = {
         "", "12", "x TICK", "1 NOTHING", "1 TICK job", "1 TICK job=x", "1 TICK version=4294967296",
         "1 TICK ok=2", "1 TICK scope=a", "1 TICK scope=\"a", "1 TICK scope=\"%0\"", "1 TICK scope=\"%00\"",
-        "1 TICK status=NOPE", "1 TICK colour=1", "1 TICK  job=1", "18446744073709551616 TICK", "-1 TICK",
+        "1 TICK status=NOPE", "1 TICK colour=1", "1 TICK via=some", "1 TICK load=2", "1 TICK  job=1", "18446744073709551616 TICK", "-1 TICK",
     };
     struct muster__core_event event;
     uint64_t time_us;
@@ -984,8 +932,23 @@ static const char *const life[] = {
     "GONE instance=1",
     "REGISTER job=3 version=3 scope=\"/three\" script=\"c\" lazy=1",
     "WANT version=3",
+    "REGISTER job=5 scope=\"/five\" script=\"e\" load=1 early=1 via=all",
+    "REGISTER job=6 scope=\"/five\" script=\"e\" load=1 early=1 via=all",
+    "UPDATE job=7 scope=\"/five\" script=\"e\" early=1",
+    "LOADED job=5 version=5 changed=1 checked=1",
+    "PLACED instance=5",
+    "STARTED instance=5",
+    "INSTALL_ENDED instance=5",
+    "LOADED job=7 version=6",
+    "USE version=5",
+    "REGISTER job=8 version=8 scope=\"key\" script=\"k\" plain=1",
+    "RELEASE version=8",
+    "UNREGISTER job=10 scope=\"/five\"",
+    "UNUSE version=5",
+    "UPDATE job=11 scope=\"/three\"",
     "UNREGISTER job=4 scope=\"/\"",
     "CLOSE",
+    "LOADED job=11 version=11 changed=1",
     "GONE instance=2",
 };
 #define LIFE (sizeof(life) / sizeof(life[0]))

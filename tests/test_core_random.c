@@ -1,9 +1,10 @@
 /* tests/test_core_random.c - the coordinator's core and the slots, driven by chance.
  *
  * A model of the driver and of everything around it: workers that start, fail, hang, die at any point,
- * answer late or twice; requests that come at any time; placement that refuses.  Time is a number.  After
- * each step the promises are checked; the first broken one is told with the last events, and the number
- * from which the run came: give it again (MUSTER_SEED, or as the argument) and the same run comes.
+ * answer late or twice; requests that come at any time; placement that refuses; clients that come and go;
+ * scripts that are fetched, fail to be, or come too late; workers that belong to holders.  Time is a number.
+ * After each step the promises are checked; the first broken one is told with the last events, and the
+ * number from which the run came: give it again (MUSTER_SEED, or as the argument) and the same run comes.
  *
  * Built with MUSTER_PLANT_FAULT the core has a fault, and the test is that the checks find it. */
 #include <check.h>
@@ -22,6 +23,10 @@
 
 enum {
     SCOPES = 12,
+    PLAIN_SCOPES = 6, /* after those: keys of plain versions */
+    ALL_SCOPES = SCOPES + PLAIN_SCOPES,
+    CLIENTS = 24,
+    LINE = 240,
     SCRIPTS = 4,
     QUEUE_LIMIT = 40,
     STEPS = 100000,
@@ -36,6 +41,8 @@ static const struct muster__core_options times = {
     .lifecycle_us = 12000,
     .stop_us = 4000,
     .cancel_us = 3000,
+    .load_us = 9000,
+    .notes = true,
     .place_attempts = 3,
 };
 
@@ -43,6 +50,8 @@ static const struct muster__core_options times = {
 #define LATE_US 500
 /* Any request that nobody took, and any job, is settled after that; generous: deaths may follow deaths. */
 #define WAIT_BOUND_US 2000000
+/* A version that nobody uses and nothing finds is gone after its grace time and the ends of its instance. */
+#define CLEAR_BOUND_US (times.grace_us + times.stop_us + times.cancel_us + 4 * LATE_US)
 
 struct model_version {
     uint32_t id;
@@ -52,6 +61,20 @@ struct model_version {
     uint64_t left_us;          /* when its scope was given to another one, or withdrawn; 0: not */
     size_t instances; /* placed and not forgotten, without the abandoned ones */
     bool activates;   /* ACTIVATE was said of it */
+
+    bool early, lazy, plain, restored; /* as its job said */
+    bool ran;                          /* an instance of it was placed */
+    bool skipped;                      /* its script said skipWaiting() */
+    bool published;
+    uint64_t registration;
+    uint64_t unregistered_us; /* since when its registration is out of the map; 0: it is in there */
+    uint64_t unused_us;       /* when a client of its registration went last */
+    enum muster__version_state told;
+    size_t users; /* clients that it controls */
+};
+
+struct model_registration {
+    uint32_t installing, waiting, active; /* as NOTE_SLOTS said */
 };
 
 struct model_request {
@@ -87,7 +110,8 @@ struct model_instance {
 
 struct model_job {
     uint64_t added_us;
-    bool settled;
+    int scope;
+    bool settled, loads, early;
 };
 
 enum item_kind {
@@ -99,6 +123,7 @@ enum item_kind {
     ITEM_GIVE_BACK,
     ITEM_DIE,
     ITEM_WEDGE,
+    ITEM_LOADED,
     ITEM_TRAFFIC
 };
 
@@ -126,8 +151,12 @@ static struct world {
     struct model_instance *open;
     struct model_request *requests;
     size_t request_count, posted, delivered;
-    uint32_t published[SCOPES];
+    uint32_t published[ALL_SCOPES];
     uint32_t next_host;
+    struct model_registration *registrations;
+    size_t registration_count;
+    uint32_t clients[CLIENTS]; /* whose version: 0: nobody's */
+    size_t moved, early_settled, in_vain;
 
     struct item *items; /* a heap, from 1 */
     size_t item_count;
@@ -135,7 +164,7 @@ static struct world {
 
     bool closing, closed, traffic;
     size_t counts[MUSTER__DO_COUNT];
-    char (*last)[160];
+    char (*last)[LINE];
     size_t last_count;
     char *record; /* every event, a line each */
     size_t record_length, record_capacity;
@@ -316,8 +345,9 @@ static void settle_with(struct muster__request *request, enum muster_status stat
 
 static void post_request(void)
 {
-    uint32_t id = w.published[below(SCOPES)];
-    if (id == 0) {
+    /* By its URL; or a client's, which goes to whatever controls that. */
+    uint32_t id = percent(80) ? w.published[below(ALL_SCOPES)] : w.clients[below(CLIENTS)];
+    if (id == 0 || version_of(id)->slot == NULL) {
         return;
     }
     struct model_request *request = made(sizeof(*request));
@@ -560,6 +590,9 @@ static void do_place(const struct muster__core_action *action)
     struct model_instance *instance;
 
     PROMISE(version->slot != NULL, "an instance for a version that was disposed of");
+    PROMISE(!version->plain || !version->ran || action->instance <= w.instance_count,
+            "a second instance of the plain version %u", version->id);
+    version->ran = true;
     if (action->instance <= w.instance_count) { /* again */
         instance = instance_of(action->instance);
         expect_living(instance, "a second placement");
@@ -608,8 +641,8 @@ static void do_start(const struct muster__core_action *action)
     }
     instance->started = true;
     instance->may_open = action->may_open;
-    PROMISE(!action->may_open || version->activates, "version %u may open before it was activated",
-            version->id);
+    PROMISE(!action->may_open || version->activates || version->plain || version->restored,
+            "version %u may open before it was activated", version->id);
     answer(instance, MUSTER__CORE_STARTED, MUSTER_SCRIPT_ERROR);
 }
 
@@ -619,6 +652,11 @@ static void do_lifecycle(const struct muster__core_action *action)
     bool install = action->kind == MUSTER__DO_INSTALL;
     expect_living(instance, install ? "INSTALL" : "ACTIVATE");
     PROMISE(!instance->opened, "%s for an instance that is open", install ? "INSTALL" : "ACTIVATE");
+    PROMISE(!version_of(instance->version)->plain, "a lifecycle event for a plain version");
+    PROMISE(version_of(instance->version)->told
+                    >= (install ? MUSTER__VERSION_INSTALLING : MUSTER__VERSION_ACTIVATING)
+                || version_of(instance->version)->left_us != 0, /* it goes, and serves what waits in its slot */
+            "%s before the scripts were told", install ? "INSTALL" : "ACTIVATE");
     version_of(instance->version)->activates |= !install;
     if (!instance->gone && !instance->stuck) {
         answer(instance, install ? MUSTER__CORE_INSTALL_ENDED : MUSTER__CORE_ACTIVATE_ENDED,
@@ -774,7 +812,8 @@ static void do_dispose(const struct muster__core_action *action)
     PROMISE(version->slot != NULL, "version %u was disposed of twice", version->id);
     PROMISE(version->instances == 0, "version %u was disposed of while it runs", version->id);
     PROMISE(w.published[version->scope] != version->id, "the published version was disposed of");
-    bool may_wait = w.closing || (version->left_us != 0 && w.now_us >= version->left_us + times.grace_us);
+    PROMISE(version->users == 0 || w.closing, "version %u was disposed of while clients use it", version->id);
+    bool may_wait = w.closing || version->plain || (version->left_us != 0 && w.now_us >= version->left_us + times.grace_us);
     struct muster__slot_sample sample = muster__slot_sample(version->slot);
     PROMISE(sample.waiting == 0 || may_wait, "version %u was disposed of while requests wait", version->id);
     fail_list(version->slot, muster__slot_close(version->slot), MUSTER_NOT_FOUND);
@@ -790,6 +829,55 @@ static void leave_scope(int scope)
     w.published[scope] = 0;
 }
 
+static void do_publish(const struct muster__core_action *action)
+{
+    struct model_version *version = version_of(action->version);
+    PROMISE(version->slot != NULL, "a disposed version was published");
+    PROMISE(version->unregistered_us == 0, "a version was published whose registration is out of the map");
+    PROMISE(!version->early || version->lazy || version->restored
+                || version->told >= MUSTER__VERSION_INSTALLING,
+            "version %u was published before it was installed", version->id);
+    const struct model_version *old = w.published[version->scope] != 0
+                                          ? version_of(w.published[version->scope])
+                                          : NULL;
+    PROMISE(old == NULL || old->live == 0
+                || (old->told != MUSTER__VERSION_INSTALLED && old->told != MUSTER__VERSION_ACTIVATING),
+            "version %u takes over from one that activates", version->id);
+    leave_scope(version->scope);
+    w.published[version->scope] = action->version;
+    version->published = true;
+}
+
+static struct model_registration *registration_of(uint64_t id)
+{
+    PROMISE(id > 0 && id < 1u << 30, "an action about no registration");
+    while (w.registration_count <= id) {
+        w.registrations = doubled(w.registrations, w.registration_count, sizeof(*w.registrations));
+        w.registrations[w.registration_count++] = (struct model_registration){ 0, 0, 0 };
+    }
+    return &w.registrations[id];
+}
+
+/* The registration is out of the map, with all its versions. */
+static void do_withdraw(const struct muster__core_action *action)
+{
+    int scope = atoi(action->scope + 1);
+    uint32_t published = w.published[scope]; /* what scripts never saw is not its any more */
+    leave_scope(scope);
+    (void)registration_of(action->registration);
+    for (size_t i = 0; i < w.version_count; i++) {
+        struct model_version *version = w.versions[i];
+        struct muster__core_scope_view view;
+        bool ours = version->slot != NULL && muster__core_version_view(w.core, version->id, &view)
+                    && view.registration == action->registration;
+        if (ours || version->id == published
+            || (version->slot != NULL && version->registration == action->registration)) {
+            PROMISE(version->unregistered_us == 0, "version %u was unregistered twice", version->id);
+            version->unregistered_us = w.now_us + (w.now_us == 0);
+        }
+    }
+}
+
 static void do_settle_job(const struct muster__core_action *action)
 {
     PROMISE(action->job > 0 && action->job <= w.job_count, "an unknown job settled");
@@ -797,6 +885,79 @@ static void do_settle_job(const struct muster__core_action *action)
     PROMISE(!job->settled, "job %" PRIu64 " settled twice", action->job);
     job->settled = true;
     w.jobs_pending--;
+    if (job->early && action->status == MUSTER_OK) {
+        const struct model_version *version = version_of(action->version);
+        PROMISE(version->told >= MUSTER__VERSION_INSTALLING || version->lazy,
+                "job %" PRIu64 " settled before version %u installs", action->job, version->id);
+        w.early_settled += version->told == MUSTER__VERSION_INSTALLING;
+    }
+}
+
+static void do_load(const struct muster__core_action *action)
+{
+    struct model_job *job = &w.jobs[action->job - 1];
+    PROMISE(action->job > 0 && action->job <= w.job_count && !job->settled, "LOAD for no job");
+    PROMISE(job->loads, "LOAD for a job that offered its version");
+    PROMISE(action->version == 0 || version_of(action->version)->slot != NULL,
+            "LOAD compares with a version that was disposed of");
+    job->loads = false; /* once */
+    if (percent(95)) {  /* else never */
+        schedule(percent(90) ? some_delay() / 4 : below(2 * times.load_us),
+                 (struct item){ .kind = ITEM_LOADED, .event = { .kind = MUSTER__CORE_LOADED,
+                                                                .job = action->job } });
+    }
+}
+
+/* All that used the old one, and nobody else. */
+static void do_control(const struct muster__core_action *action)
+{
+    struct model_version *old = version_of(action->old), *version = version_of(action->version);
+    PROMISE(old->users == action->users && action->users > 0, "CONTROL moves %u clients of %zu",
+            action->users, old->users);
+    PROMISE(version->skipped, "version %u took over clients without being told to skip waiting", version->id);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (w.clients[i] == action->old) {
+            w.clients[i] = action->version;
+            old->users--;
+            version->users++;
+        }
+    }
+    w.moved += action->users;
+    PROMISE(old->users == 0, "the model lost a client");
+}
+
+static void do_note_state(const struct muster__core_action *action)
+{
+    struct model_version *version = version_of(action->version);
+    const struct model_registration *registration = registration_of(action->registration);
+    PROMISE(action->state > version->told && action->state < MUSTER__VERSION_STATE_COUNT,
+            "version %u goes back from %s to %s", version->id, muster__version_state_word(version->told),
+            muster__version_state_word(action->state));
+    PROMISE(!version->plain, "scripts were told of a plain version");
+    PROMISE(version->registration == 0 || version->registration == action->registration,
+            "version %u changed its registration", version->id);
+    PROMISE(action->state != MUSTER__VERSION_INSTALLING || registration->installing == version->id,
+            "version %u installs in another slot", version->id);
+    PROMISE(action->state != MUSTER__VERSION_INSTALLED || registration->waiting == version->id,
+            "version %u is installed in another slot", version->id);
+    PROMISE((action->state != MUSTER__VERSION_ACTIVATING && action->state != MUSTER__VERSION_ACTIVATED)
+                || registration->active == version->id,
+            "version %u is active in another slot", version->id);
+    version->registration = action->registration;
+    version->told = action->state;
+    version->activates |= action->state == MUSTER__VERSION_ACTIVATED; /* also if that failed */
+}
+
+static void do_note_slots(const struct muster__core_action *action)
+{
+    struct model_registration *registration = registration_of(action->registration);
+    if (action->active != registration->active && action->active != 0 && registration->active != 0) {
+        PROMISE(version_of(registration->active)->users == 0 || version_of(action->active)->skipped,
+                "version %u activates while clients use version %u", action->active, registration->active);
+        PROMISE(version_of(registration->active)->told == MUSTER__VERSION_REDUNDANT,
+                "the old version is not redundant");
+    }
+    *registration = (struct model_registration){ action->installing, action->waiting, action->active };
 }
 
 static void perform(const struct muster__core_action *action)
@@ -804,12 +965,25 @@ static void perform(const struct muster__core_action *action)
     w.counts[action->kind]++;
     switch (action->kind) {
     case MUSTER__DO_PUBLISH:
-        PROMISE(version_of(action->version)->slot != NULL, "a disposed version was published");
-        leave_scope(version_of(action->version)->scope);
-        w.published[version_of(action->version)->scope] = action->version;
+        do_publish(action);
         return;
     case MUSTER__DO_WITHDRAW:
-        leave_scope(atoi(action->scope + 1));
+        do_withdraw(action);
+        return;
+    case MUSTER__DO_LOAD:
+        do_load(action);
+        return;
+    case MUSTER__DO_CONTROL:
+        do_control(action);
+        return;
+    case MUSTER__DO_NOTE_STATE:
+        do_note_state(action);
+        return;
+    case MUSTER__DO_NOTE_SLOTS:
+        do_note_slots(action);
+        return;
+    case MUSTER__DO_NOTE_UPDATE_FOUND:
+        PROMISE(version_of(action->version)->told == MUSTER__VERSION_INSTALLING, "updatefound comes late");
         return;
     case MUSTER__DO_PLACE:
         do_place(action);
@@ -867,6 +1041,9 @@ static void perform(const struct muster__core_action *action)
 
 static void check_open(struct model_instance *instance)
 {
+    if (version_of(instance->version)->plain) {
+        return; /* it stays until its holders are gone */
+    }
     struct muster__slot_sample sample = muster__slot_sample(instance->slot);
     if (sample.holds > 0) {
         instance->held_us = w.now_us;
@@ -910,6 +1087,53 @@ static void check_waiting(void)
                 "job %zu never settles", i + 1);
         w.first_pending += i == w.first_pending && w.jobs[i].settled;
     }
+    for (size_t i = 0; i < w.version_count; i++) {
+        const struct model_version *version = w.versions[i];
+        uint64_t since_us = version->unused_us > version->unregistered_us ? version->unused_us
+                                                                         : version->unregistered_us;
+        struct muster__core_scope_view view;
+        bool used = muster__core_version_view(w.core, version->id, &view) && view.users > 0;
+        PROMISE(version->slot == NULL || version->unregistered_us == 0 || used || w.closing
+                    || w.now_us <= since_us + CLEAR_BOUND_US,
+                "version %u is unregistered and unused and stays", version->id);
+    }
+}
+
+/* What the core counts is what there is. */
+static void check_clients(void)
+{
+    for (int i = 0; i < CLIENTS; i++) {
+        struct muster__core_scope_view mine, other;
+        size_t users = 0;
+        if (w.clients[i] == 0) {
+            continue;
+        }
+        PROMISE(muster__core_version_view(w.core, w.clients[i], &mine), "a client of nothing");
+        for (int k = 0; k < CLIENTS; k++) {
+            users += w.clients[k] != 0 && muster__core_version_view(w.core, w.clients[k], &other)
+                     && other.registration == mine.registration;
+        }
+        PROMISE(users == mine.users, "the core counts %zu clients and there are %zu", mine.users, users);
+    }
+}
+
+static void check_used(void)
+{
+    for (int i = 0; i < CLIENTS; i++) {
+        const struct model_version *version = w.clients[i] != 0 ? version_of(w.clients[i]) : NULL;
+        PROMISE(version == NULL || (version->slot != NULL && version->told != MUSTER__VERSION_REDUNDANT),
+                "clients use version %u, which is redundant", w.clients[i]);
+    }
+}
+
+/* A key leaves the map with the instance of its plain version. */
+static void check_keys(void)
+{
+    for (int i = SCOPES; i < ALL_SCOPES; i++) {
+        const struct model_version *version = w.published[i] != 0 ? version_of(w.published[i]) : NULL;
+        PROMISE(version == NULL || !version->ran || version->live != 0,
+                "the key of version %u leads to nothing", version->id);
+    }
 }
 
 static void check_promises(void)
@@ -921,8 +1145,15 @@ static void check_promises(void)
     for (size_t i = first; i < w.instance_count; i++) {
         check_dying(w.instances[i]);
     }
+    if (!w.closing) {
+        check_used();
+        check_keys();
+    }
     if (w.steps % 256 == 0) {
         check_waiting();
+    }
+    if (w.steps % 16 == 0 && !w.closing) {
+        check_clients();
     }
 }
 
@@ -942,10 +1173,13 @@ static void remember(const char *line)
 static void feed(const struct muster__core_event *event)
 {
     struct muster__core_actions actions;
-    char line[160];
+    char line[LINE];
 
     if (event->kind == MUSTER__CORE_GONE || event->kind == MUSTER__CORE_HOST_REFUSED) {
         w.instances[event->instance - 1]->gone_fed = true;
+    }
+    if (event->kind == MUSTER__CORE_SKIP_WAITING && event->instance <= w.instance_count) {
+        version_of(w.instances[event->instance - 1]->version)->skipped = true;
     }
     muster__core_event_format(event, w.now_us, line, sizeof(line));
     note(line);
@@ -953,13 +1187,44 @@ static void feed(const struct muster__core_event *event)
     ck_assert_int_eq(muster__core_step(w.core, event, w.now_us, &actions), MUSTER_OK);
     w.steps++;
     for (size_t i = 0; i < actions.count; i++) {
-        char text[160] = "    ";
+        char text[LINE] = "    ";
         muster__core_action_format(&actions.items[i], text + 4, sizeof(text) - 4);
         note(text);
         w.action_hash = hash_text(w.action_hash, text + 4);
         perform(&actions.items[i]);
     }
     check_promises();
+}
+
+static struct model_version *offer_version(int scope, struct muster__core_event *event)
+{
+    struct model_version *version = made(sizeof(*version));
+    w.versions = doubled(w.versions, w.version_count, sizeof(*w.versions));
+    w.versions[w.version_count++] = version;
+    version->id = (uint32_t)w.version_count;
+    version->scope = scope;
+    event->idle_us = percent(30) ? 2000 + below(2 * times.idle_us) : 0;
+    const struct muster__slot_options options = { .queue_limit = QUEUE_LIMIT,
+                                                  .idle_us = event->idle_us != 0 ? event->idle_us
+                                                                                 : times.idle_us,
+                                                  .want = want,
+                                                  .version = version->id };
+    version->slot = muster__slot_new(&options);
+    ck_assert_ptr_nonnull(version->slot);
+    event->version = version->id;
+    return version;
+}
+
+/* How: as an embedder's, or as a script's. */
+static void choose_register(struct muster__core_event *event, int number)
+{
+    unsigned how = (unsigned)below(100);
+    event->plain = number >= SCOPES;
+    event->lazy = percent(event->plain ? 20 : how < 50 ? 40 : 0);
+    event->early = !event->plain && how >= 50 && how < 95;
+    event->load = !event->plain && how >= 60;
+    event->restored = !event->plain && !event->load && percent(5);
+    event->via = percent(5) ? MUSTER__VIA_NONE : MUSTER__VIA_IMPORTS;
 }
 
 static void add_job(enum muster__core_event_kind kind)
@@ -969,30 +1234,29 @@ static void add_job(enum muster__core_event_kind kind)
     struct muster__core_event event = { .kind = kind, .scope = scope };
 
     if (w.job_count == 0 || percent(85)) { /* else as the last time: it may join that one */
-        number = (int)below(SCOPES);
+        number = (int)below(ALL_SCOPES);
         snprintf(scope, sizeof(scope), "/%d", number);
         snprintf(script, sizeof(script), "script-%d", (int)below(SCRIPTS));
     }
     if (kind == MUSTER__CORE_REGISTER) {
-        struct model_version *version = made(sizeof(*version));
-        w.versions = doubled(w.versions, w.version_count, sizeof(*w.versions));
-        w.versions[w.version_count++] = version;
-        version->id = (uint32_t)w.version_count;
-        version->scope = number;
-        event.idle_us = percent(30) ? 2000 + below(2 * times.idle_us) : 0;
-        const struct muster__slot_options options = { .queue_limit = QUEUE_LIMIT,
-                                                      .idle_us = event.idle_us != 0 ? event.idle_us
-                                                                                    : times.idle_us,
-                                                      .want = want,
-                                                      .version = version->id };
-        version->slot = muster__slot_new(&options);
-        ck_assert_ptr_nonnull(version->slot);
-        event.version = version->id;
+        choose_register(&event, number);
         event.script = script;
-        event.lazy = percent(40);
+        if (!event.load) {
+            struct model_version *version = offer_version(number, &event);
+            version->early = event.early;
+            version->lazy = event.lazy;
+            version->plain = event.plain;
+            version->restored = event.restored;
+        }
+    } else if (kind == MUSTER__CORE_UPDATE) {
+        event.early = percent(80);
+        event.script = percent(50) ? script : NULL;
     }
     w.jobs = doubled(w.jobs, w.job_count, sizeof(*w.jobs));
-    w.jobs[w.job_count++] = (struct model_job){ .added_us = w.now_us };
+    w.jobs[w.job_count++] = (struct model_job){ .added_us = w.now_us,
+                                                .scope = number,
+                                                .loads = event.load || kind == MUSTER__CORE_UPDATE,
+                                                .early = event.early };
     w.jobs_pending++;
     event.job = w.job_count;
     feed(&event);
@@ -1001,12 +1265,96 @@ static void add_job(enum muster__core_event_kind kind)
     }
 }
 
+static void answer_load(struct muster__core_event event)
+{
+    const struct model_job *job = &w.jobs[event.job - 1];
+    struct model_version *version = NULL;
+    bool late = job->settled;
+
+    event.status = percent(15) ? MUSTER_LOAD_FAILED : MUSTER_OK;
+    event.changed = percent(75);
+    event.checked_us = w.now_us;
+    if ((event.changed && event.status == MUSTER_OK) || percent(20)) {
+        version = offer_version(job->scope, &event);
+        version->early = job->early;
+    }
+    feed(&event);
+    if (version != NULL && (late || !event.changed || event.status != MUSTER_OK)) {
+        w.in_vain++;
+        PROMISE(version->slot == NULL, "version %u was offered in vain and not given back", version->id);
+    }
+}
+
+/* ---- clients ---- */
+
+static void let_go(int client)
+{
+    struct model_version *version = version_of(w.clients[client]);
+    struct muster__core_scope_view left, view;
+    PROMISE(muster__core_version_view(w.core, version->id, &left), "a client of nothing");
+    for (size_t i = 0; i < w.version_count; i++) {
+        struct model_version *other = w.versions[i];
+        if (other->slot != NULL && muster__core_version_view(w.core, other->id, &view)
+            && view.registration == left.registration) {
+            other->unused_us = w.now_us;
+            if (other->unregistered_us != 0) {
+                other->left_us = w.now_us + (w.now_us == 0); /* its end may come from here on */
+            }
+        }
+    }
+    w.clients[client] = 0;
+    version->users--;
+    feed(&(struct muster__core_event){ .kind = MUSTER__CORE_UNUSE, .version = version->id });
+}
+
+/* One comes, goes, or goes over. */
+static void move_client(void)
+{
+    int client = (int)below(CLIENTS);
+    struct muster__core_scope_view view;
+    char scope[16];
+
+    if (w.closing) {
+        return;
+    }
+    if (w.clients[client] != 0) {
+        let_go(client);
+    }
+    snprintf(scope, sizeof(scope), "/%d", (int)below(SCOPES));
+    if (percent(70) && muster__core_scope_view(w.core, scope, &view) && view.controller != 0) {
+        w.clients[client] = view.controller;
+        version_of(view.controller)->users++;
+        feed(&(struct muster__core_event){ .kind = MUSTER__CORE_USE, .version = view.controller });
+    }
+}
+
+/* Most are let go, so that what was unregistered comes to its end. */
+static void let_some_go(void)
+{
+    for (int i = 0; i < CLIENTS && !w.closing; i++) {
+        if (w.clients[i] != 0 && percent(80)) {
+            let_go(i);
+        }
+    }
+}
+
+/* The last holder of one is gone. */
+static void release_one(void)
+{
+    uint32_t id = w.published[SCOPES + below(PLAIN_SCOPES)];
+    if (id != 0) {
+        feed(&(struct muster__core_event){ .kind = MUSTER__CORE_RELEASE, .version = id, .force = percent(50) });
+        PROMISE(w.published[version_of(id)->scope] != id || w.closing, "a released version keeps its key");
+    }
+}
+
 /* An event about something that may exist or not, and that nobody asked for. */
 static void feed_nonsense(void)
 {
     static const enum muster__core_event_kind kinds[] = {
         MUSTER__CORE_WANT,          MUSTER__CORE_SKIP_WAITING, MUSTER__CORE_PLACED, MUSTER__CORE_STARTED,
-        MUSTER__CORE_INSTALL_ENDED, MUSTER__CORE_SAMPLED,      MUSTER__CORE_RETIRED
+        MUSTER__CORE_INSTALL_ENDED, MUSTER__CORE_SAMPLED,      MUSTER__CORE_RETIRED, MUSTER__CORE_UNUSE,
+        MUSTER__CORE_RELEASE,       MUSTER__CORE_CHECKED
     };
     enum muster__core_event_kind kind = kinds[below(sizeof(kinds) / sizeof(kinds[0]))];
     uint64_t old = w.instance_count > 50 ? 1 + below(w.instance_count - 50) : 0;
@@ -1015,16 +1363,29 @@ static void feed_nonsense(void)
                                         .instance = dying ? old : 1u << 30,
                                         .version = (uint32_t)(1 + below(w.version_count + 3)),
                                         .ok = percent(50) };
+    const struct model_version *version =
+        event.version <= w.version_count ? w.versions[event.version - 1] : NULL;
+    if (kind == MUSTER__CORE_UNUSE && version != NULL && version->users > 0) {
+        return; /* somebody would be missing */
+    }
     feed(&event);
 }
 
 static void make_traffic(void)
 {
     unsigned what = (unsigned)below(1000);
-    if (what < 880) {
+    if (what < 830) {
         post_request();
-    } else if (what < 930) {
+    } else if (what < 865) {
+        move_client();
+    } else if (what < 868) {
+        let_some_go();
+    } else if (what < 875) {
+        release_one();
+    } else if (what < 915) {
         add_job(MUSTER__CORE_REGISTER);
+    } else if (what < 930) {
+        add_job(MUSTER__CORE_UPDATE);
     } else if (what < 940) {
         add_job(MUSTER__CORE_UNREGISTER);
     } else if (what < 950) {
@@ -1090,6 +1451,9 @@ static void run_item(struct item *item)
             feed_later(below(2000), (struct muster__core_event){ .kind = MUSTER__CORE_WEDGED,
                                                                  .instance = instance->id });
         }
+        return;
+    case ITEM_LOADED:
+        answer_load(item->event);
         return;
     case ITEM_TRAFFIC:
         make_traffic();
@@ -1158,11 +1522,29 @@ static void end_world(void)
     free(w.instances);
     free(w.versions);
     free(w.jobs);
+    free(w.registrations);
     free(w.items);
     free(w.last);
     free(w.record);
 }
 #endif
+
+static void find_version(const struct muster__core_view *view, void *user_data)
+{
+    bool *known = user_data;
+    known[view->version - 1] = true;
+}
+
+/* Whatever was offered and not given back is somewhere. */
+static void check_nothing_is_lost(void)
+{
+    bool *known = made(w.version_count + 1);
+    muster__core_each(w.core, find_version, known);
+    for (size_t i = 0; i < w.version_count; i++) {
+        PROMISE(known[i] || w.versions[i]->slot == NULL, "version %zu was lost", i + 1);
+    }
+    free(known);
+}
 
 static void close_world(void)
 {
@@ -1178,6 +1560,7 @@ static void close_world(void)
         PROMISE(w.closed || w.now_us <= latest_us, "shutdown does not come to an end");
     }
     PROMISE(w.closed, "CLOSED never came");
+    check_nothing_is_lost();
     PROMISE(w.jobs_pending == 0, "%zu jobs never settled", w.jobs_pending);
     for (struct model_request *request = w.requests; request != NULL; request = request->all_next) {
         PROMISE(request->settled, "a request never settled");
@@ -1202,10 +1585,11 @@ START_TEST(a_hundred_thousand_steps_of_chance_keep_every_promise)
 {
     run_world(given_seed, STEPS);
     printf("seed %" PRIu64 ": %zu steps, %.1f s of virtual time, %zu requests, %zu starts, "
-           "%zu retirements tried, %zu interrupted, %zu given up, %zu versions disposed of\n",
+           "%zu retirements tried, %zu interrupted, %zu given up, %zu versions disposed of, %zu in vain, "
+           "%zu loads, %zu settled early, %zu clients moved\n",
            w.seed, w.steps, (double)w.now_us / 1e6, w.posted, w.counts[MUSTER__DO_START],
            w.counts[MUSTER__DO_TRY_RETIRE], w.counts[MUSTER__DO_CANCEL], w.counts[MUSTER__DO_ABANDON],
-           w.counts[MUSTER__DO_DISPOSE]);
+           w.counts[MUSTER__DO_DISPOSE], w.in_vain, w.counts[MUSTER__DO_LOAD], w.early_settled, w.moved);
     for (int kind = 0; kind < MUSTER__DO_COUNT; kind++) {
         ck_assert_msg(w.counts[kind] > 0, "the run never came to %s", muster__core_action_name(kind));
     }
@@ -1248,7 +1632,7 @@ START_TEST(a_recorded_run_gives_the_same_actions_when_it_is_replayed)
         ck_assert_int_eq(muster__core_event_parse(line, &event, &at_us), MUSTER_OK);
         ck_assert_int_eq(muster__core_step(core, &event, at_us, &actions), MUSTER_OK);
         for (size_t i = 0; i < actions.count; i++) {
-            char text[160];
+            char text[LINE];
             muster__core_action_format(&actions.items[i], text, sizeof(text));
             hash = hash_text(hash, text);
         }
