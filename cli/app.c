@@ -6,6 +6,7 @@
 
 #include "cli/app_json.h"
 #include "cli/options.h"
+#include "coordinator/sync.h"
 #include "runtime/bundle.h"
 #include "runtime/check.h"
 
@@ -55,6 +56,7 @@ enum field_kind {
     FIELD_TIME,    /* uint64_t milliseconds */
     FIELD_BYTES,   /* size_t; also as a bare integer */
     FIELD_NUMBER,  /* size_t */
+    FIELD_FILES,   /* size_t: what the host of workers opens itself at least */
     FIELD_CHOICE,  /* bool: the second of two words */
     FIELD_OTHER,   /* somebody else reads it */
 };
@@ -133,6 +135,11 @@ static enum muster_status read_field(struct reading *reading, const struct muste
         if (json->kind != MUSTER__APP_JSON_INTEGER || json->integer < 1 || json->integer > 1000000)
             return wants(reading, json, "an integer from 1 to 1000000");
         return MUSTER_OK;
+    case FIELD_FILES:
+        *(size_t *)target = (size_t)json->integer;
+        if (json->kind != MUSTER__APP_JSON_INTEGER || json->integer < 64 || json->integer > 1000000)
+            return wants(reading, json, "an integer from 64 to 1000000");
+        return MUSTER_OK;
     case FIELD_CHOICE:
         return read_choice(reading, json, field, target);
     case FIELD_OTHER:
@@ -186,6 +193,7 @@ struct scope_text {
     int type, trust, isolation; /* numbers of words */
     uint64_t turn_ms, idle_ms;
     size_t memory, queue;
+    struct muster__app_process process;
 };
 
 static const struct field scope_fields[] = {
@@ -199,6 +207,7 @@ static const struct field scope_fields[] = {
      {"thread", "process", "process-per-site", "process-per-worker"}}, /* enum muster_hosting without DEFAULT */
     {"tenant", FIELD_TEXT, offsetof(struct scope_text, tenant), {0}},
     {"idempotent", FIELD_FLAG, offsetof(struct scope_text, idempotent), {0}},
+    {"schedule", FIELD_OTHER, 0, {0}},
     {"limits", FIELD_OTHER, 0, {0}},
     {"allow_scope", FIELD_TEXT, offsetof(struct scope_text, allow_scope), {0}},
 };
@@ -208,6 +217,10 @@ static const struct field limit_fields[] = {
     {"memory", FIELD_BYTES, offsetof(struct scope_text, memory), {0}},
     {"queue", FIELD_NUMBER, offsetof(struct scope_text, queue), {0}},
     {"idle", FIELD_TIME, offsetof(struct scope_text, idle_ms), {0}},
+    {"process_memory", FIELD_BYTES, offsetof(struct scope_text, process.memory), {0}},
+    {"process_files", FIELD_FILES, offsetof(struct scope_text, process.files), {0}},
+    {"process_children", FIELD_NUMBER, offsetof(struct scope_text, process.children), {0}},
+    {"process_cpu", FIELD_TIME, offsetof(struct scope_text, process.cpu_ms), {0}},
 };
 
 static int line_of(const struct muster__app_json *json, const char *key)
@@ -352,9 +365,42 @@ static bool is_module_by_ending(const char *path)
     return false;
 }
 
+static enum muster_status add_expression(struct reading *reading, const struct muster__app_json *json, char **schedule)
+{
+    struct muster_error why = {0};
+    if (json->kind != MUSTER__APP_JSON_STRING || strchr(json->text, '\n'))
+        return complain(reading, json->line, "\"schedule\" wants a cron expression like \"0 3 * * *\", or several in an array");
+    enum muster_status status = muster__syncs_check_schedule(json->text, &why);
+    if (status != MUSTER_OK)
+        status = complain(reading, json->line, "\"schedule\": %s", why.message ? why.message : "it says nothing");
+    muster_error_clean_up(&why);
+    if (status != MUSTER_OK)
+        return status;
+    char *longer = muster__format("%s%s%s", *schedule ? *schedule : "", *schedule ? "\n" : "", json->text);
+    if (!longer)
+        return no_memory(reading->error);
+    free(*schedule);
+    *schedule = longer;
+    return MUSTER_OK;
+}
+
+/* Cron expressions, one a line; NULL: none. */
+static enum muster_status read_schedule(struct reading *reading, const struct muster__app_json *json, char **schedule)
+{
+    enum muster_status status = MUSTER_OK;
+    if (!json)
+        return MUSTER_OK;
+    if (json->kind != MUSTER__APP_JSON_ARRAY)
+        return add_expression(reading, json, schedule);
+    for (size_t i = 0; i < json->count && status == MUSTER_OK; i++)
+        status = add_expression(reading, &json->items[i], schedule);
+    return status;
+}
+
 static enum muster_status read_scope(struct reading *reading, const struct muster__app_json *json,
                                      struct muster__app_scope *ret_scope)
 {
+    char *schedule = NULL;
     struct scope_text text = {.isolation = -1};
     enum muster_status status = read_object(reading, json, "a scope", FIELDS(scope_fields), &text);
     const struct muster__app_json *limits =
@@ -362,6 +408,8 @@ static enum muster_status read_scope(struct reading *reading, const struct muste
     if (limits)
         status = read_object(reading, limits, "\"limits\"", FIELDS(limit_fields), &text);
     char *script = NULL;
+    if (status == MUSTER_OK)
+        status = read_schedule(reading, muster__app_json_get(json, "schedule"), &schedule);
     if (status == MUSTER_OK)
         status = check_scope(reading, json, &text, &script);
     *ret_scope = (struct muster__app_scope){
@@ -374,10 +422,12 @@ static enum muster_status read_scope(struct reading *reading, const struct muste
         .hosting = (enum muster_hosting)(MUSTER_HOSTING_THREAD + text.isolation),
         .tenant = text.tenant,
         .idempotent = text.idempotent,
+        .schedule = schedule,
         .turn_limit_ms = text.turn_ms,
         .idle_ms = text.idle_ms,
         .memory_limit = text.memory,
         .queue_limit = text.queue,
+        .process = text.process,
         .line = line_of(json, "scope"),
     };
     free(text.script);
@@ -439,7 +489,10 @@ static const struct field app_fields[] = {
     {"body_limit", FIELD_BYTES, offsetof(struct muster__app, body_limit), {0}},
     {"placement", FIELD_TEXT, offsetof(struct muster__app, placement), {0}},
     {"processes", FIELD_NUMBER, offsetof(struct muster__app, processes), {0}},
-    {"process_memory", FIELD_BYTES, offsetof(struct muster__app, process_memory), {0}},
+    {"process_memory", FIELD_BYTES, offsetof(struct muster__app, process.memory), {0}},
+    {"process_files", FIELD_FILES, offsetof(struct muster__app, process.files), {0}},
+    {"process_children", FIELD_NUMBER, offsetof(struct muster__app, process.children), {0}},
+    {"process_cpu", FIELD_TIME, offsetof(struct muster__app, process.cpu_ms), {0}},
 };
 
 static enum muster_status read_file(struct reading *reading, const char *folder)
@@ -531,6 +584,7 @@ void muster__app_clean_up(struct muster__app *app)
         free(app->scopes[i].script);
         free(app->scopes[i].engine);
         free(app->scopes[i].tenant);
+        free(app->scopes[i].schedule);
     }
     free(app->scopes);
     free(app->root);

@@ -4,6 +4,12 @@
 
 #include "coordinator/muster.h"
 
+/* Limits of each process; 0: none. */
+struct muster__app_process {
+    size_t memory, files, children;
+    uint64_t cpu_ms;
+};
+
 struct muster__app_scope {
     char *scope;  /* "/api/" */
     char *script; /* absolute path */
@@ -12,8 +18,10 @@ struct muster__app_scope {
     enum muster_trust trust;
     enum muster_hosting hosting;
     char *tenant; /* NULL: the scope */
+    char *schedule; /* cron expressions, one a line; NULL: none */
     uint64_t turn_limit_ms, idle_ms;
     size_t memory_limit, queue_limit;
+    struct muster__app_process process; /* 0: the application's */
     int line; /* in muster.json, for messages; 0: none */
 };
 
@@ -25,7 +33,8 @@ struct muster__app {
     uint64_t idle_ms, grace_ms, event_timeout_ms;
     size_t body_limit;
     char *placement;
-    size_t processes, process_memory;
+    size_t processes;
+    struct muster__app_process process;
 };
 
 /* Reads and checks it, scripts' existence too; `error` is one sentence that names the place. */

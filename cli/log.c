@@ -1,6 +1,8 @@
 /* cli/log.c - see log.h. */
 #include "cli/log.h"
 
+#include "runtime/check.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -134,4 +136,17 @@ void muster__log_console(const char *scope, enum muster_log_level level, struct 
                          void *user_data)
 {
     write_message(user_data, level, scope, text);
+}
+
+char *muster__log_describe(const struct muster_error *error, enum muster_status status)
+{
+    char place[32] = "";
+    const char *sentence = error && error->message ? error->message : muster_status_sentence(status);
+    const char *name = error ? error->name : NULL, *file = error ? error->file : NULL;
+    if (error && error->line > 0)
+        snprintf(place, sizeof(place), error->column > 0 ? ":%d:%d" : ":%d", error->line, error->column);
+    if (file && strncmp(file, "file:///", 8) == 0)
+        file += 7;
+    return muster__format("%s%s%s%s%s%s", file ? file : "", file ? place : "", file ? ": " : "", name ? name : "",
+                          name ? ": " : "", sentence);
 }

@@ -34,4 +34,8 @@ void muster__log_console(const char *scope, enum muster_log_level level, struct 
 char *muster__log_format(const struct muster__log *log, int64_t unix_ms, enum muster_log_level level,
                          const char *subject, struct muster_bytes text, size_t *ret_length);
 
+/* What went wrong, as a sentence with its place where one is known: "/app/worker.js:12:3: TypeError: it is broken";
+ * for free().  `error` may be NULL.  NULL: out of memory. */
+char *muster__log_describe(const struct muster_error *error, enum muster_status status);
+
 #endif

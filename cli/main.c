@@ -13,6 +13,14 @@ static const struct command {
 } commands[] = {
     {"serve", muster__command_serve, muster__serve_usage, "answer HTTP with the fetch events of service workers"},
     {"run", muster__command_run, muster__run_usage, "run one script as a worker"},
+    {"ps", muster__command_ps, muster__ps_usage, "show the workers of a running server"},
+    {"send", muster__command_send, muster__send_usage, "give a worker an event, and print what came of it"},
+    {"register", muster__command_register, muster__register_usage, "install a service worker"},
+    {"update", muster__command_update, muster__update_usage, "load its script again, and install what has changed"},
+    {"unregister", muster__command_unregister, muster__unregister_usage, "take it off the map"},
+    {"stop", muster__command_stop, muster__stop_usage, "end a running worker; its next event starts it again"},
+    {"logs", muster__command_logs, muster__logs_usage, "show what a server logged, and follow it"},
+    {"stats", muster__command_stats, muster__stats_usage, "show a server's counters"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 

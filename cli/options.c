@@ -96,6 +96,14 @@ static bool complain_unknown(const char *word, const struct muster__option *opti
     return false;
 }
 
+static bool append(struct muster__option_list *list, const char *value)
+{
+    if (list->count == MUSTER__OPTION_LIST_MOST)
+        return false;
+    list->texts[list->count++] = value;
+    return true;
+}
+
 static bool store(const struct muster__option *option, const char *value)
 {
     char *end;
@@ -116,6 +124,8 @@ static bool store(const struct muster__option *option, const char *value)
         return muster__parse_time(value, option->target);
     case MUSTER__OPTION_BYTES:
         return muster__parse_bytes(value, option->target);
+    case MUSTER__OPTION_LIST:
+        return append(option->target, value);
     }
     return false;
 }
@@ -126,6 +136,7 @@ static const char *form_of(enum muster__option_kind kind)
     case MUSTER__OPTION_NUMBER: return "a number";
     case MUSTER__OPTION_TIME: return "a time like 300ms, 30s or 5m";
     case MUSTER__OPTION_BYTES: return "a size like 512, 64k or 128m";
+    case MUSTER__OPTION_LIST: return "a value, 64 times at most";
     default: return "a value";
     }
 }

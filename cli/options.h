@@ -13,6 +13,13 @@ enum muster__option_kind {
     MUSTER__OPTION_NUMBER, /* unsigned */
     MUSTER__OPTION_TIME,   /* uint64_t milliseconds: 300ms, 30s, 5m */
     MUSTER__OPTION_BYTES,  /* size_t: 512, 64k, 128m, 1g */
+    MUSTER__OPTION_LIST,   /* struct muster__option_list: one more text each time that it is said */
+};
+
+#define MUSTER__OPTION_LIST_MOST 64
+struct muster__option_list {
+    const char *texts[MUSTER__OPTION_LIST_MOST]; /* borrowed from argv */
+    size_t count;
 };
 
 struct muster__option {

@@ -1,6 +1,7 @@
 /* cli/serve.c - `muster serve`: an application's scopes behind HTTP, until a signal ends it. */
 #include "cli/app.h"
 #include "cli/command.h"
+#include "cli/control.h"
 #include "cli/http_server.h"
 #include "cli/log.h"
 #include "cli/options.h"
@@ -37,6 +38,8 @@ struct serve {
     struct muster__state_folder folder;
     struct muster *muster;
     struct muster__http_server *server;
+    struct muster__control *control; /* NULL: there is none */
+    struct muster_error no_control;  /* why */
 };
 
 static int complain(const struct muster_error *error, enum muster_status status)
@@ -50,8 +53,7 @@ static const char *engine_of(const struct muster__app_scope *scope)
     return scope->engine ? scope->engine : muster__engine_for_script(scope->script);
 }
 
-/* A spare VM is of use for JavaScript only, and loads its engine. */
-/* A VM in reserve serves workers on threads alone. */
+/* A VM in reserve is of use for JavaScript on threads alone, and loads its engine. */
 static bool wants_javascript(const struct serve *serve, const char *placement)
 {
     bool threads = !placement || !strstr(placement, "process");
@@ -63,6 +65,24 @@ static bool wants_javascript(const struct serve *serve, const char *placement)
     }
     return false;
 }
+
+/* ---- the log: standard error, and those who follow it; threads: any ---- */
+
+static void on_log(enum muster_log_level level, const char *subject, const char *text, void *user_data)
+{
+    struct serve *serve = user_data;
+    muster__log_write(level, subject, text, &serve->log);
+    muster__control_note(serve->control, level, subject, (struct muster_bytes){text, strlen(text)});
+}
+
+static void on_console(const char *scope, enum muster_log_level level, struct muster_bytes text, void *user_data)
+{
+    struct serve *serve = user_data;
+    muster__log_console(scope, level, text, &serve->log);
+    muster__control_note(serve->control, level, scope, text);
+}
+
+/* ---- the instance ---- */
 
 static enum muster_status start_instance(struct serve *serve, struct muster_error *error)
 {
@@ -76,11 +96,15 @@ static enum muster_status start_instance(struct serve *serve, struct muster_erro
         .spare_workers = wants_javascript(serve, placement) ? serve->spare : 0,
         .placement = placement,
         .processes = serve->processes ? serve->processes : (unsigned)serve->app.processes,
-        .process_memory_limit = serve->app.process_memory,
+        .process_memory_limit = serve->app.process.memory,
+        .process_open_files = (unsigned)serve->app.process.files,
+        .process_children = (unsigned)serve->app.process.children,
+        .process_cpu_ms = serve->app.process.cpu_ms,
         .log_decisions = serve->decisions,
-        .log = muster__log_write,
-        .console = muster__log_console,
-        .user_data = &serve->log,
+        .state_folder = serve->state,
+        .log = on_log,
+        .console = on_console,
+        .user_data = serve,
     };
     return muster_new(&options, &serve->muster, error);
 }
@@ -100,9 +124,15 @@ static enum muster_status register_scope(struct serve *serve, const struct muste
         .hosting = scope->hosting,
         .tenant = scope->tenant,
         .idempotent = scope->idempotent,
+        .schedule = scope->schedule,
+        .declared = true,
         .turn_limit_ms = scope->turn_limit_ms,
         .memory_limit = scope->memory_limit,
         .queue_limit = scope->queue_limit,
+        .process_memory_limit = scope->process.memory,
+        .process_open_files = (unsigned)scope->process.files,
+        .process_children = (unsigned)scope->process.children,
+        .process_cpu_ms = scope->process.cpu_ms,
         .idle_ms = scope->idle_ms,
     };
     return muster_register(serve->muster, &options, NULL, NULL, ret_handle);
@@ -155,18 +185,9 @@ static enum muster_status await_scope(struct serve *serve, const struct muster__
     if (status == MUSTER_OK)
         status = result.status;
     if (status != MUSTER_OK) {
-        const struct muster_error *why = result.error;
-        char place[32] = "";
-        if (why && why->line > 0)
-            snprintf(place, sizeof(place), why->column > 0 ? ":%d:%d" : ":%d", why->line, why->column);
-        if (why && why->file)
-            muster_error_set(error, status, "scope %s: %s%s: %s%s%s", scope->scope,
-                             why->file + (strncmp(why->file, "file:///", 8) == 0 ? 7 : 0), place,
-                             why->name ? why->name : "", why->name ? ": " : "",
-                             why->message ? why->message : muster_status_sentence(status));
-        else
-            muster_error_set(error, status, "scope %s: %s", scope->scope,
-                             why && why->message ? why->message : muster_status_sentence(status));
+        char *why = muster__log_describe(result.error, status);
+        muster_error_set(error, status, "scope %s: %s", scope->scope, why ? why : muster_status_sentence(status));
+        free(why);
     }
     return status;
 }
@@ -214,15 +235,27 @@ static enum muster_status record_scopes(struct serve *serve, struct muster_error
     return status;
 }
 
-static enum muster_status start(struct serve *serve, struct muster_error *error)
+/* A server without one is a server still: what is in the way is told when it serves. */
+static void open_control(struct serve *serve, const char *app)
+{
+    const struct muster__control_options options = {.state = serve->state, .app = app};
+    if (muster__control_new(&options, &serve->control, &serve->no_control) != MUSTER_OK)
+        serve->control = NULL;
+}
+
+static enum muster_status start(struct serve *serve, const char *app, struct muster_error *error)
 {
     enum muster_status status = MUSTER_OK;
     if (serve->state)
         status = muster__state_folder_open(serve->state, &serve->folder, error);
     if (serve->folder.notice)
         fprintf(stderr, "muster: %s\n", serve->folder.notice);
-    if (status == MUSTER_OK)
+    if (status == MUSTER_OK) {
+        open_control(serve, app);
+        atomic_store(&serve->log.is_quiet, false); /* of what it kept nothing is lost without a word */
         status = start_instance(serve, error);
+        atomic_store(&serve->log.is_quiet, !serve->verbose);
+    }
     if (status != MUSTER_OK)
         return status;
     const struct muster__http_server_options options = {
@@ -239,12 +272,17 @@ static enum muster_status start(struct serve *serve, struct muster_error *error)
         status = record_scopes(serve, error);
     if (status == MUSTER_OK)
         status = muster__http_server_start(serve->server);
+    if (status == MUSTER_OK && serve->control)
+        status = muster__control_start(serve->control, serve->muster, muster__http_server_address(serve->server));
     return status;
 }
 
 static void serve_until_signal(struct serve *serve)
 {
     int number = 0;
+    if (serve->no_control.message)
+        fprintf(stderr, "muster: %s%s\n", serve->no_control.message,
+                serve->no_control.status == MUSTER_EXISTS ? "; with --state this one has its own" : "");
     fprintf(stderr, "muster: %zu scope%s on %s\n", serve->app.count, serve->app.count == 1 ? "" : "s",
             muster__http_server_address(serve->server));
     sigwait(&serve->signals, &number);
@@ -259,12 +297,15 @@ static void clean_up(struct serve *serve)
 {
     if (serve->server && serve->muster)
         muster__http_server_drain(serve->server);
+    muster__control_stop(serve->control);
     if (serve->muster)
         muster_destroy(serve->muster);
     muster__http_server_destroy(serve->server);
+    muster__control_destroy(serve->control);
     muster__state_folder_close(&serve->folder);
     muster__app_clean_up(&serve->app);
     muster__log_clean_up(&serve->log);
+    muster_error_clean_up(&serve->no_control);
 }
 
 int muster__command_serve(int argc, char **argv)
@@ -308,7 +349,7 @@ int muster__command_serve(int argc, char **argv)
     if (!serve.event_ms)
         serve.event_ms = serve.app.event_timeout_ms ? serve.app.event_timeout_ms : 60000;
     if (status == MUSTER_OK)
-        status = start(&serve, &error);
+        status = start(&serve, argv[1], &error);
     if (status == MUSTER_OK)
         atomic_store(&serve.log.is_quiet, false);
     int code = MUSTER__EXIT_OK;

@@ -10,7 +10,13 @@
  * does as well, and saves waking a thread on the way to a worker and back: what a pool thread tells, and
  * what wants a worker, waits for that turn when the pool is free, and is found by the coordinator's thread
  * in its next round otherwise, or when the turn is late. */
+#include "coordinator/clients.h"
+#include "coordinator/context.h"
+#include "coordinator/context_worker.h"
 #include "coordinator/hosting.h"
+#include "coordinator/registrations.h"
+#include "coordinator/store_keeper.h"
+#include "coordinator/sync.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -26,8 +32,12 @@ struct muster__instance {
     struct muster *muster;
     struct muster__version *version;
     struct muster__remote_worker *worker; /* coordinator */
+    struct muster__context *context;      /* coordinator: what its script asks with; NULL: it ended */
     uint32_t host;
     uint32_t incarnation;
+    uint64_t started_us; /* when it was given to its host; 0: not yet */
+    char *held;          /* coordinator: what held it past its idle time, when last looked; NULL: nothing */
+    uint64_t held_us;    /* when that was */
     bool attached, opened;
     struct muster__id_node node; /* in the map */
 
@@ -95,13 +105,17 @@ static bool post_to_helper(struct muster *muster, struct muster__message *messag
     return news;
 }
 
+bool muster__coordinator_post_soon(struct muster *muster, struct muster__message *message)
+{
+    return (muster__pool_is_current(muster->pool) ? post_to_helper : muster__coordinator_post)(muster, message);
+}
+
 static void instance_release(struct muster__instance *instance);
 
 static void post_from_instance(struct muster__instance *instance, struct muster__message *message)
 {
     atomic_fetch_add(&instance->references, 1);
-    if (!(muster__pool_is_current(instance->muster->pool) ? post_to_helper
-                                                          : muster__coordinator_post)(instance->muster, message))
+    if (!muster__coordinator_post_soon(instance->muster, message))
         instance_release(instance);
 }
 
@@ -112,6 +126,7 @@ static void instance_release(struct muster__instance *instance)
     muster_error_clean_up(&instance->told_error);
     muster_error_clean_up(&instance->started_error);
     muster__version_release(instance->version);
+    free(instance->held);
     free(instance);
 }
 
@@ -136,6 +151,31 @@ static struct muster__instance *next_instance(struct muster *muster, struct must
     return node ? MUSTER_CONTAINER_OF(node, struct muster__instance, node) : NULL;
 }
 
+static struct muster__instance_view view_of(const struct muster__instance *instance)
+{
+    return (struct muster__instance_view){.id = instance->id,
+                                          .version = instance->version,
+                                          .worker = instance->worker,
+                                          .started_us = instance->started_us};
+}
+
+bool muster__coordinator_view(struct muster *muster, uint64_t id, struct muster__instance_view *ret_view)
+{
+    const struct muster__instance *instance = id ? find_instance(muster, id) : NULL;
+    if (instance)
+        *ret_view = view_of(instance);
+    return instance != NULL;
+}
+
+void muster__coordinator_each(struct muster *muster,
+                              void (*see)(const struct muster__instance_view *view, void *user_data), void *user_data)
+{
+    for (struct muster__instance *at = next_instance(muster, NULL); at; at = next_instance(muster, at)) {
+        const struct muster__instance_view view = view_of(at);
+        see(&view, user_data);
+    }
+}
+
 /* ---- events to the core ---- */
 
 static void feed(struct muster *muster, const struct muster__core_event *event);
@@ -143,6 +183,10 @@ static void feed(struct muster *muster, const struct muster__core_event *event);
 /* Fed after the actions of this step. */
 static void answer(struct muster *muster, struct muster__core_event event)
 {
+    if (event.scope) { /* until then */
+        event.scope = muster__strdup(event.scope);
+        MUSTER_CHECK(event.scope);
+    }
     if (muster->own.pending_count == muster->own.pending_capacity) {
         size_t capacity = muster->own.pending_capacity ? muster->own.pending_capacity * 2 : 32;
         struct muster__core_event *pending = realloc(muster->own.pending, capacity * sizeof(*pending));
@@ -152,6 +196,134 @@ static void answer(struct muster *muster, struct muster__core_event event)
         muster->own.pending_capacity = capacity;
     }
     muster->own.pending[muster->own.pending_count++] = event;
+}
+
+void muster__coordinator_feed(struct muster *muster, const struct muster__core_event *event)
+{
+    if (muster->own.stepping)
+        answer(muster, *event);
+    else
+        feed(muster, event);
+}
+
+/* ---- workers that scripts make ---- */
+
+/* Odd: no handle's address. */
+uint64_t muster__coordinator_own_job(struct muster *muster)
+{
+    return ++muster->own.next_plain * 2 + 1;
+}
+
+static bool is_own_job(uint64_t job)
+{
+    return job & 1;
+}
+
+struct muster__version *muster__coordinator_version(struct muster *muster, uint64_t id)
+{
+    return id && id <= UINT32_MAX ? find_version(muster, (uint32_t)id) : NULL;
+}
+
+void muster__coordinator_add(struct muster *muster, struct muster__version *version)
+{
+    version->node.id = version->id;
+    muster__id_map_add(&muster->own.versions, &muster__version_acquire(version)->node);
+    muster__coordinator_feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_REGISTER,
+                                                                  .job = muster__coordinator_own_job(muster),
+                                                                  .version = version->id,
+                                                                  .scope = version->key,
+                                                                  .script = version->identity,
+                                                                  .lazy = true,
+                                                                  .plain = true,
+                                                                  .idle_us = version->idle_us});
+}
+
+void muster__coordinator_restore(struct muster *muster, struct muster__version *version,
+                                 const struct muster__core_event *event)
+{
+    struct muster__core_event full = *event;
+    version->node.id = version->id;
+    muster__id_map_add(&muster->own.versions, &muster__version_acquire(version)->node);
+    full.job = muster__coordinator_own_job(muster);
+    full.version = version->id;
+    full.scope = version->scope;
+    full.script = version->identity;
+    full.idle_us = version->idle_us;
+    feed(muster, &full);
+}
+
+void muster__coordinator_drop(struct muster *muster, struct muster__version *version, bool at_once)
+{
+    if (!muster->own.core_closed)
+        muster__coordinator_feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_RELEASE,
+                                                                      .version = version->id,
+                                                                      .force = at_once});
+}
+
+/* The version's worker is dying: once. */
+static void lose(struct muster__version *version, enum muster_status status, const struct muster_error *error)
+{
+    if (version->worker)
+        muster__context_worker_lost(version->worker, status, error);
+}
+
+void muster__coordinator_use(struct muster *muster, struct muster__version *version, bool begins)
+{
+    if (!muster->own.core_closed)
+        muster__coordinator_feed(muster, &(struct muster__core_event){
+                                             .kind = begins ? MUSTER__CORE_USE : MUSTER__CORE_UNUSE,
+                                             .version = version->id});
+}
+
+enum muster_status muster__coordinator_send(struct muster *muster, struct muster__version *version,
+                                            struct muster__request *request)
+{
+    struct muster__instance *instance = find_instance(muster, version->instance);
+    const char *state = atomic_load(&version->state);
+    bool inactive = strcmp(state, "installing") == 0 || strcmp(state, "installed") == 0;
+    if (!inactive || !instance || !instance->worker)
+        return muster__post(version, request, muster__now_us());
+    instance->worker->class->control(instance->worker, request); /* its slot opens when it is active */
+    return MUSTER_OK;
+}
+
+static void close_context(struct muster__instance *instance)
+{
+    struct muster__context *context = instance->context;
+    instance->context = NULL;
+    if (context)
+        muster__context_close(context);
+    muster__context_release(context);
+}
+
+/* *ret_port is its script's end. */
+static enum muster_status open_context(struct muster__instance *instance, struct muster__port **ret_port)
+{
+    struct muster__version *version = instance->version;
+    const struct muster__context_options options = {
+        .type = version->type,
+        .url = muster__version_url(version),
+        .storage_key = version->storage_key,
+        .name = version->name,
+        .version = version,
+        .controller = version->worker ? version->worker->controller : NULL,
+        .place = version->worker ? version->worker->place : NULL,
+        .instance = instance->id,
+    };
+    struct muster__port *ends[2];
+    enum muster_status status = muster__port_pair(ends);
+    if (status != MUSTER_OK)
+        return status;
+    instance->context = muster__context_new(instance->muster, &options);
+    status = instance->context ? muster__context_open(instance->context, &ends[1]) : MUSTER_NO_MEMORY;
+    if (status == MUSTER_OK) {
+        *ret_port = ends[0];
+        return MUSTER_OK;
+    }
+    close_context(instance);
+    muster__port_release(ends[0]);
+    muster__port_release(ends[1]);
+    return status;
 }
 
 /* ---- what a worker tells ---- */
@@ -212,6 +384,8 @@ static void run_started(struct muster__message *message, struct muster *muster)
                                               .instance = instance->id,
                                               .status = instance->started_status,
                                               .ok = instance->opened});
+    if (instance->started_status == MUSTER_OK && instance->version->worker)
+        muster__context_worker_started(instance->version->worker);
     instance_release(instance);
 }
 
@@ -226,9 +400,38 @@ static void on_console(void *user_data, enum muster_log_level level, const char 
         muster__log(muster, level, instance->version->scope, "%.*s", (int)length, text);
 }
 
+struct report {
+    struct muster__message message;
+    struct muster__instance *instance; /* a reference */
+    struct muster_error error;
+};
+
+static void run_report(struct muster__message *message, struct muster *muster)
+{
+    struct report *report = MUSTER_CONTAINER_OF(message, struct report, message);
+    (void)muster;
+    if (report->instance->version->worker)
+        muster__context_worker_reported(report->instance->version->worker, &report->error);
+    muster_error_clean_up(&report->error);
+    instance_release(report->instance);
+    free(report);
+}
+
+/* A dedicated worker's error is its maker's; there it is logged if nobody handles it. */
 static void on_report(void *user_data, const struct muster_error *error)
 {
-    log_error(user_data, "", error->status, error);
+    struct muster__instance *instance = user_data;
+    struct report *report =
+        instance->version->type == MUSTER__WORKER_DEDICATED ? calloc(1, sizeof(*report)) : NULL;
+    if (!report) {
+        log_error(instance, "", error->status, error);
+        return;
+    }
+    report->message.run = run_report;
+    report->instance = instance;
+    muster_error_copy(&report->error, error);
+    atomic_fetch_add(&instance->references, 1);
+    (void)muster__coordinator_post_soon(instance->muster, &report->message);
 }
 
 static void on_skip_waiting(void *user_data)
@@ -256,6 +459,7 @@ static void run_close_self(struct muster__message *message, struct muster *muste
 {
     struct muster__instance *instance =
         MUSTER_CONTAINER_OF(message, struct muster__instance, close_self);
+    lose(instance->version, MUSTER_OK, NULL);
     feed(muster,
          &(struct muster__core_event){.kind = MUSTER__CORE_CLOSE_SELF, .instance = instance->id});
     instance_release(instance);
@@ -274,6 +478,7 @@ static void run_wedged(struct muster__message *message, struct muster *muster)
     muster__log(muster, MUSTER_LOG_ERROR, instance->version->scope,
                 "worker %llu is wedged: it does not yield and cannot be interrupted; its thread is replaced",
                 (unsigned long long)instance->id);
+    lose(instance->version, MUSTER_WEDGED, NULL);
     feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_WEDGED, .instance = instance->id});
     instance_release(instance);
 }
@@ -301,9 +506,14 @@ static void note_crash(struct muster *muster, struct muster__version *version)
 static void run_gone(struct muster__message *message, struct muster *muster)
 {
     struct muster__instance *instance = MUSTER_CONTAINER_OF(message, struct muster__instance, gone);
+    bool was_dropped = instance->version->key && !instance->version->worker;
     if (instance->gone_status != MUSTER_OK)
-        muster__log(muster, MUSTER_LOG_WARNING, instance->version->scope, "worker %llu ended: %s",
-                    (unsigned long long)instance->id, muster_status_sentence(instance->gone_status));
+        muster__log(muster, was_dropped ? MUSTER_LOG_DEBUG : MUSTER_LOG_WARNING, instance->version->scope,
+                    "worker %llu ended: %s", (unsigned long long)instance->id,
+                    muster_status_sentence(instance->gone_status));
+    close_context(instance);
+    if (instance->started_status == MUSTER_OK) /* else the core says so, with the reason */
+        lose(instance->version, instance->gone_status, NULL);
     muster__service_gone(muster->service, instance->worker, instance->gone_status, muster__now_us());
     instance->worker = NULL;
     if (instance->gone_status == MUSTER_CRASHED)
@@ -513,7 +723,7 @@ static bool recycles(const struct muster *muster)
 static void move_workers(struct muster *muster, uint32_t host)
 {
     for (struct muster__instance *at = next_instance(muster, NULL); at; at = next_instance(muster, at))
-        if (at->host == host && at->worker)
+        if (at->host == host && at->worker && !at->version->key) /* what holds that one would not find it again */
             answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_MOVE, .instance = at->id});
 }
 
@@ -538,6 +748,10 @@ static void recycle(struct muster *muster)
 static uint64_t next_deadline(const struct muster *muster)
 {
     uint64_t deadline_us = muster__core_deadline(muster->core);
+    if (muster__syncs_deadline(muster) < deadline_us)
+        deadline_us = muster__syncs_deadline(muster);
+    if (muster__worlds_deadline(muster) < deadline_us)
+        deadline_us = muster__worlds_deadline(muster);
     if (recycles(muster) && muster->own.recycle_us < deadline_us)
         deadline_us = muster->own.recycle_us;
     for (const struct muster__pause *pause = muster->own.pauses; pause; pause = pause->next)
@@ -550,21 +764,28 @@ static void do_start(struct muster *muster, const struct muster__core_action *ac
 {
     struct muster__instance *instance = find_instance(muster, action->instance);
     struct muster__version *version = instance->version;
+    struct muster__port *host_port = NULL;
+    enum muster_status status = open_context(instance, &host_port);
+    version->instance = instance->id;
     instance->host = action->host;
+    instance->started_us = muster__now_us();
     instance->incarnation = muster__slot_attach(version->slot);
     instance->attached = true;
     atomic_fetch_add(&muster->counters.starts, 1);
+    muster__registrations_check_stale(muster, version);
     if (version->starts++)
         atomic_fetch_add(&muster->counters.revivals, 1);
     const struct muster__worker_options options = {
         .engine = version->engine,
         .loader = &version->loader,
         .stored = &version->stored,
-        .type = MUSTER__WORKER_SERVICE,
+        .type = version->type,
         .trust = version->trust,
         .script_url = version->script,
-        .name = version->scope,
-        .scope = version->scope,
+        .name = version->name ? version->name : version->scope,
+        .scope = version->type == MUSTER__WORKER_SERVICE ? version->scope : NULL,
+        .host_port = host_port,
+        .port = version->worker ? version->worker->inside : NULL,
         .bindings = version->bindings,
         .limits = version->limits,
         .slot = version->slot,
@@ -574,12 +795,18 @@ static void do_start(struct muster *muster, const struct muster__core_action *ac
         .user_data = instance,
     };
     atomic_fetch_add(&instance->references, 1); /* the worker's, until gone */
-    enum muster_status status =
-        muster__service_start(muster->service, action->host, &options, &instance->worker);
+    if (status == MUSTER_OK)
+        status = muster__service_start(muster->service, action->host, &options, &instance->worker);
     muster__log(muster, MUSTER_LOG_DEBUG, version->scope, "worker %llu starts (%s)",
                 (unsigned long long)action->instance, version->starts > 1 ? "revived" : "first start");
-    if (status == MUSTER_OK)
+    if (status == MUSTER_OK) {
+        if (version->worker)
+            version->worker->inside = NULL; /* it was taken */
         return;
+    }
+    close_context(instance);
+    muster__port_release(host_port);
+    version->instance = 0;
     atomic_fetch_sub(&instance->references, 1);
     (void)muster__slot_vacate(version->slot, instance->incarnation);
     answer(muster, (struct muster__core_event){.kind = status == MUSTER_REFUSED ? MUSTER__CORE_HOST_REFUSED
@@ -609,10 +836,26 @@ static uint64_t alive_until(const struct muster__instance *instance, const struc
     return stats.waits ? now_us : sample->alive_until_us;
 }
 
+/* For the line about its end: what has let it live on.  Without memory that says less. */
+static void note_held(struct muster__instance *instance)
+{
+    char held[512] = "";
+    if (instance->worker)
+        (void)instance->worker->class->describe(instance->worker, held, sizeof(held));
+    if (!*held)
+        return;
+    free(instance->held);
+    instance->held = strdup(held);
+    instance->held_us = muster__now_us();
+}
+
 static void do_sample(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__instance *instance = find_instance(muster, action->instance);
     const struct muster__slot_sample sample = muster__slot_sample(instance->version->slot);
+    if (sample.holds)
+        note_held(instance);
+    muster__registrations_check_stale(muster, instance->version);
     answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_SAMPLED,
                                                .instance = action->instance,
                                                .alive_until_us = alive_until(instance, &sample),
@@ -627,13 +870,27 @@ static void do_try_retire(struct muster *muster, const struct muster__core_actio
                        .kind = MUSTER__CORE_RETIRED, .instance = action->instance, .ok = ok});
 }
 
+static void fail_list(struct muster__version *version, struct muster__request *list,
+                      enum muster_status status, const struct muster_error *error);
+
 static void do_vacate(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__instance *instance = find_instance(muster, action->instance);
-    if (instance && instance->attached &&
-        muster__slot_vacate(instance->version->slot, instance->incarnation))
-        answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_WANT,
-                                                   .version = instance->version->id});
+    if (!instance || !instance->attached)
+        return;
+    struct muster__version *version = instance->version;
+    version->instance = version->instance == instance->id ? 0 : version->instance;
+    bool waits = muster__slot_vacate(version->slot, instance->incarnation) > 0;
+    if (waits && !version->key) {
+        fail_list(version, muster__slot_expire(version->slot, muster__now_us()), MUSTER_TERMINATED, NULL);
+        waits = muster__slot_sample(version->slot).waiting > 0;
+    }
+    if (version->key) { /* there is no next one for those who wait */
+        fail_list(version, muster__slot_empty(version->slot), MUSTER_TERMINATED, NULL);
+        lose(version, atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_TERMINATED, NULL);
+    } else if (waits) {
+        answer(muster, (struct muster__core_event){.kind = MUSTER__CORE_WANT, .version = version->id});
+    }
 }
 
 static void describe(struct muster__instance *instance, enum muster__stop_reason reason,
@@ -642,9 +899,15 @@ static void describe(struct muster__instance *instance, enum muster__stop_reason
     char held[512] = "";
     if (instance->worker)
         (void)instance->worker->class->describe(instance->worker, held, sizeof(held));
-    muster__log(instance->muster, level, instance->version->scope, "worker %llu %s (%s)%s%s",
-                (unsigned long long)instance->id, what, muster__stop_reason_sentence(reason),
-                *held ? "; held up by: " : "", held);
+    if (!*held && instance->held)
+        muster__log(instance->muster, level, instance->version->scope,
+                    "worker %llu %s (%s); %.1f s ago it was held up by: %s", (unsigned long long)instance->id, what,
+                    muster__stop_reason_sentence(reason), (double)(muster__now_us() - instance->held_us) / 1e6,
+                    instance->held);
+    else
+        muster__log(instance->muster, level, instance->version->scope, "worker %llu %s (%s)%s%s",
+                    (unsigned long long)instance->id, what, muster__stop_reason_sentence(reason),
+                    *held ? "; held up by: " : "", held);
 }
 
 static void do_stop(struct muster *muster, const struct muster__core_action *action)
@@ -703,9 +966,11 @@ static void do_fail_queued(struct muster *muster, const struct muster__core_acti
     /* It was the install event's promise that was rejected, not one of theirs. */
     enum muster_status status =
         action->status == MUSTER_REJECTED ? MUSTER_SCRIPT_ERROR : action->status;
-    if (version)
-        fail_list(version, muster__slot_empty(version->slot), status,
-                  start_error(muster, version->id, action->status));
+    if (!version)
+        return;
+    const struct muster_error *error = start_error(muster, version->id, action->status);
+    fail_list(version, muster__slot_empty(version->slot), status, error);
+    lose(version, status, error);
 }
 
 static void do_dispose(struct muster *muster, const struct muster__core_action *action)
@@ -713,6 +978,8 @@ static void do_dispose(struct muster *muster, const struct muster__core_action *
     struct muster__version *version = find_version(muster, action->version);
     fail_list(version, muster__slot_close(version->slot),
               atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND, NULL);
+    lose(version, MUSTER_SHUTDOWN, NULL);
+    atomic_store(&version->state, muster__version_state_word(MUSTER__VERSION_REDUNDANT));
     (void)muster__id_map_remove(&muster->own.versions, version->id);
     muster__version_release(version);
 }
@@ -720,33 +987,109 @@ static void do_dispose(struct muster *muster, const struct muster__core_action *
 static void do_publish(struct muster *muster, const struct muster__core_action *action)
 {
     struct muster__version *version = find_version(muster, action->version);
+    if (version->key)
+        return; /* found by nobody but its makers */
     if (*action->scope != '/')
         atomic_store(&muster->has_url_scopes, true); /* before anybody can find it */
     if (!muster__scope_map_get(muster->scopes, action->scope, strlen(action->scope)))
         atomic_fetch_add(&muster->counters.registrations, 1);
+    muster__registrations_published(muster, action);
     /* The core has decided; a map that cannot hold it would leave the registration unreachable. */
     MUSTER_CHECK(muster__scope_map_set(muster->scopes, action->scope, strlen(action->scope), version) ==
                  MUSTER_OK);
+    if (version->lazy) /* it is registered, though it was not installed yet */
+        muster__keeper_put(muster, version);
+    muster__syncs_published(muster, version);
+}
+
+static void do_control(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__version *old = find_version(muster, action->old);
+    struct muster__version *version = find_version(muster, action->version);
+    if (old && version)
+        muster__clients_move(muster, old, version);
+}
+
+static void forget_kept(struct muster *muster, const char *scope)
+{
+    struct muster__version *version = muster__scope_map_get(muster->scopes, scope, strlen(scope));
+    if (!version)
+        return;
+    muster__keeper_remove(muster, version);
+    muster__syncs_withdrawn(muster, version);
 }
 
 static void do_withdraw(struct muster *muster, const struct muster__core_action *action)
 {
+    forget_kept(muster, action->scope);
     if (muster__scope_map_remove(muster->scopes, action->scope, strlen(action->scope)) == MUSTER_OK)
         atomic_fetch_sub(&muster->counters.registrations, 1);
+    muster__registrations_withdrawn(muster, action);
+}
+
+static void settle_job(struct muster *muster, const struct muster__core_action *action,
+                       const struct muster_error *error)
+{
+    struct muster_handle *job = (struct muster_handle *)(uintptr_t)action->job;
+    if (is_own_job(action->job)) {
+        muster__registrations_settled(muster, action, error);
+    } else {
+        (void)muster__request_settle(
+            &job->request, &(struct muster__outcome){.status = action->status, .error = error});
+        muster__request_release(&job->request);
+    }
+    muster__registrations_forget_job(muster, action->job);
+}
+
+/* A job that waits for the disk. */
+struct settlement {
+    struct muster__keeper_wait wait;
+    struct muster__core_action action;
+    char scope[];
+};
+
+static void run_settlement(struct muster__keeper_wait *wait, struct muster *muster, enum muster_status status,
+                           const struct muster_error *error)
+{
+    struct settlement *settlement = MUSTER_CONTAINER_OF(wait, struct settlement, wait);
+    if (status != MUSTER_OK)
+        settlement->action.status = status;
+    settle_job(muster, &settlement->action, error);
+    free(settlement);
+}
+
+/* What a job promises is on the disk when it settles; false: there is nothing to wait for. */
+static bool settle_when_kept(struct muster *muster, const struct muster__core_action *action)
+{
+    struct muster__version *version = find_version(muster, action->version);
+    const char *state = version ? atomic_load(&version->state) : "";
+    if (action->status != MUSTER_OK || !action->scope)
+        return false;
+    if (version && !version->is_kept && (strcmp(state, "activating") == 0 || strcmp(state, "activated") == 0))
+        muster__keeper_put(muster, version);
+    if (!muster__keeper_is_writing(muster, action->scope))
+        return false;
+    struct settlement *settlement = calloc(1, sizeof(*settlement) + strlen(action->scope) + 1);
+    if (!settlement)
+        return false;
+    strcpy(settlement->scope, action->scope);
+    settlement->action = *action;
+    settlement->action.scope = settlement->scope;
+    settlement->wait.run = run_settlement;
+    muster__keeper_await(muster, settlement->scope, &settlement->wait);
+    return true;
 }
 
 static void do_settle_job(struct muster *muster, const struct muster__core_action *action)
 {
-    struct muster_handle *job = (struct muster_handle *)(uintptr_t)action->job;
-    const struct muster_error *error = NULL;
-    if (action->status != MUSTER_OK && job->offered)
+    const struct muster_error *error = muster__registrations_load_error(muster, action->job);
+    if (action->status != MUSTER_OK && !error && action->version)
         error = start_error(muster, action->version, action->status); /* of the job that it joined */
     /* What it promises must be visible to whoever hears of it. */
     muster__scope_map_commit(muster->scopes);
     muster__scope_map_begin(muster->scopes);
-    (void)muster__request_settle(
-        &job->request, &(struct muster__outcome){.status = action->status, .error = error});
-    muster__request_release(&job->request);
+    if (!settle_when_kept(muster, action))
+        settle_job(muster, action, error);
 }
 
 static void do_forget(struct muster *muster, const struct muster__core_action *action)
@@ -755,6 +1098,7 @@ static void do_forget(struct muster *muster, const struct muster__core_action *a
     if (!instance)
         return;
     (void)muster__id_map_remove(&muster->own.instances, instance->id);
+    close_context(instance);
     if (instance->opened)
         atomic_fetch_sub(&muster->counters.running, 1);
     instance_release(instance);
@@ -787,13 +1131,12 @@ static void perform(struct muster *muster, const struct muster__core_action *act
     case MUSTER__DO_SETTLE_JOB: do_settle_job(muster, action); break;
     case MUSTER__DO_FORGET: do_forget(muster, action); break;
     case MUSTER__DO_DISPOSE: do_dispose(muster, action); break;
+    case MUSTER__DO_CONTROL: do_control(muster, action); break;
+    case MUSTER__DO_NOTE_STATE: muster__registrations_note_state(muster, action); break;
+    case MUSTER__DO_NOTE_SLOTS: muster__registrations_note_slots(muster, action); break;
+    case MUSTER__DO_NOTE_UPDATE_FOUND: muster__registrations_note_update_found(muster, action); break;
+    case MUSTER__DO_LOAD: muster__registrations_load(muster, action); break;
     case MUSTER__DO_CLOSED: muster->own.core_closed = true; break;
-    /* Of jobs that load, of clients and of notes: none of those was begun here. */
-    case MUSTER__DO_LOAD:
-    case MUSTER__DO_CONTROL:
-    case MUSTER__DO_NOTE_STATE:
-    case MUSTER__DO_NOTE_SLOTS:
-    case MUSTER__DO_NOTE_UPDATE_FOUND:
     case MUSTER__DO_COUNT: MUSTER_CHECK(false);
     }
 }
@@ -820,6 +1163,7 @@ static void step(struct muster *muster, const struct muster__core_event *event)
     }
     MUSTER_CHECK(status == MUSTER_OK);
     /* The actions are the core's until the next step, and nothing in between steps it. */
+    muster->own.stepping = true;
     for (size_t i = 0; i < actions.count; i++) {
         if (muster->options.log_events) {
             (void)muster__core_action_format(&actions.items[i], line, sizeof(line));
@@ -827,6 +1171,7 @@ static void step(struct muster *muster, const struct muster__core_event *event)
         }
         perform(muster, &actions.items[i]);
     }
+    muster->own.stepping = false;
 }
 
 static void feed(struct muster *muster, const struct muster__core_event *event)
@@ -838,6 +1183,7 @@ static void feed(struct muster *muster, const struct muster__core_event *event)
         memmove(muster->own.pending, muster->own.pending + 1,
                 muster->own.pending_count * sizeof(pending));
         step(muster, &pending);
+        free((char *)pending.scope);
     }
 }
 
@@ -920,6 +1266,8 @@ static void run_round(struct muster *muster, struct muster__message *list)
         list = message->next;
         run_message(muster, message);
     }
+    muster__worlds_tick(muster, muster__now_us());
+    muster__syncs_tick(muster, muster__now_us());
     end_pauses(muster);
     recycle(muster);
     if (muster__core_deadline(muster->core) <= muster__now_us())
@@ -1025,6 +1373,8 @@ void muster__coordinator_run_job(struct muster__message *message, struct muster 
 static void run_close(struct muster__message *message, struct muster *muster)
 {
     (void)message;
+    muster__endpoints_close(muster);
+    muster__worlds_closing(muster);
     feed(muster, &(struct muster__core_event){.kind = MUSTER__CORE_CLOSE});
 }
 
@@ -1052,7 +1402,7 @@ void muster__coordinator_close(struct muster *muster)
     pthread_mutex_unlock(&muster->inbox.lock);
 }
 
-enum muster_status muster__coordinator_start(struct muster *muster)
+enum muster_status muster__coordinator_start(struct muster *muster, struct muster_error *error)
 {
     pthread_condattr_t monotonic;
     sigset_t all, old;
@@ -1066,6 +1416,10 @@ enum muster_status muster__coordinator_start(struct muster *muster)
     muster->inbox.close_message.run = run_close;
     muster->inbox.until_us = UINT64_MAX;
     muster__actor_init(&muster->helper, help);
+    enum muster_status status = muster__keeper_restore(muster, error);
+    if (status != MUSTER_OK)
+        return status;
+    muster->inbox.until_us = next_deadline(muster);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = pthread_create(&muster->own.thread, NULL, coordinator_main, muster);
@@ -1099,8 +1453,13 @@ static void leave_instances(struct muster *muster)
 
 void muster__coordinator_join(struct muster *muster)
 {
-    if (!muster->own.running)
+    if (!muster->own.running) {
+        muster__worlds_destroy(muster, NULL);
+        muster__syncs_destroy(muster);
+        release_versions(muster); /* that were restored */
+        free(muster->own.pending);
         return;
+    }
     pthread_mutex_lock(&muster->inbox.lock);
     muster->inbox.quit = true;
     pthread_cond_signal(&muster->inbox.wake);
@@ -1108,6 +1467,8 @@ void muster__coordinator_join(struct muster *muster)
     pthread_join(muster->own.thread, NULL);
     muster->own.running = false;
     free(muster->own.pending);
+    muster__worlds_destroy(muster, muster->inbox.head);
+    muster__syncs_destroy(muster);
     release_versions(muster);
     leave_instances(muster);
     while (muster->own.pauses) {

@@ -408,12 +408,12 @@ void muster__core_see_activating(struct muster__core *core, struct muster__core_
     struct muster__core_registration *registration = version->registration;
     struct muster__core_version *old = registration->seen.active;
 
+    (void)leave_slots(version);
+    registration->seen.active = version;
+    note_slots(core, registration); /* first: who hears that a version is redundant finds it in no slot */
     if (old != NULL) {
         note_state(core, old, MUSTER__VERSION_REDUNDANT);
     }
-    (void)leave_slots(version);
-    registration->seen.active = version;
-    note_slots(core, registration);
     note_state(core, version, MUSTER__VERSION_ACTIVATING);
     if (old != NULL) {
         muster__core_move_users(core, old, version);
@@ -443,14 +443,30 @@ void muster__core_see_redundant(struct muster__core *core, struct muster__core_v
         return;
     }
     bool seen = leave_slots(version);
-    if (version->told > MUSTER__VERSION_PARSED && !version->plain) {
-        note_state(core, version, MUSTER__VERSION_REDUNDANT);
-    }
     if (seen && !version->plain) {
         note_slots(core, registration);
     }
+    if (version->told > MUSTER__VERSION_PARSED && !version->plain) {
+        note_state(core, version, MUSTER__VERSION_REDUNDANT);
+    }
     muster__core_move_users(core, version, NULL);
     muster__core_registration_release(version);
+}
+
+void muster__core_see_cleared(struct muster__core *core, struct muster__core_registration *registration)
+{
+    struct muster__core_version *const seen[] = { registration->seen.installing, registration->seen.waiting,
+                                                  registration->seen.active };
+
+    registration->seen.installing = registration->seen.waiting = registration->seen.active = NULL;
+    note_slots(core, registration);
+    for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++) {
+        if (seen[i] != NULL) {
+            note_state(core, seen[i], MUSTER__VERSION_REDUNDANT);
+            muster__core_move_users(core, seen[i], NULL);
+            muster__core_registration_release(seen[i]);
+        }
+    }
 }
 
 void muster__core_move_users(struct muster__core *core, struct muster__core_version *from,

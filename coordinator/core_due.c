@@ -131,21 +131,27 @@ void muster__core_due_clear(struct muster__core *core, struct muster__core_regis
 
 static bool is_finished(const struct muster__core_version *version)
 {
-    return version != NULL && (version->current == NULL || version->closing);
+    return version == NULL || version->current == NULL || version->closing;
 }
 
-/* One at a time: the last of them takes the registration along. */
+/* SW-UNR-2: all of its slots at a time, when the last of its work is done. */
 static bool tell_cleared(struct muster__core *core, struct muster__core_registration *registration)
 {
-    struct muster__core_version *const seen[] = { registration->seen.installing, registration->seen.waiting,
-                                                  registration->seen.active };
-    for (size_t i = 0; registration->cleared && i < sizeof(seen) / sizeof(seen[0]); i++) {
-        if (is_finished(seen[i])) {
-            muster__core_see_redundant(core, seen[i]);
-            return true;
-        }
+    const struct muster__core_version *installing = registration->seen.installing,
+                                      *waiting = registration->seen.waiting, *active = registration->seen.active;
+    bool any = installing != NULL || waiting != NULL || active != NULL;
+    if (!registration->cleared || !any || !is_finished(installing) || !is_finished(waiting)
+        || !is_finished(active)) {
+        return false;
     }
-    return false;
+    muster__core_see_cleared(core, registration);
+    return true;
+}
+
+/* It is told of with the others of its registration. */
+static bool must_be_told_of(const struct muster__core *core, const struct muster__core_version *version)
+{
+    return !core->closing && muster__core_is_seen(version) && version->registration->cleared;
 }
 
 /* True: something changed, and the registration may be gone. */
@@ -176,7 +182,8 @@ void muster__core_due_dispose(struct muster__core *core, struct muster__core_sco
     struct muster__core_version *next;
     for (struct muster__core_version *version = scope->redundant; version != NULL; version = next) {
         next = version->next;
-        if (version->closing && !version->disposed && version->count == version->abandoned) {
+        if (version->closing && !version->disposed && version->count == version->abandoned
+            && !must_be_told_of(core, version)) {
             version->disposed = true;
             muster__core_timer_clear(core, &version->timer);
             muster__core_version_tell(core, version, MUSTER__DO_DISPOSE, MUSTER_OK);

@@ -161,11 +161,6 @@ const char *muster__phase_name(enum muster__phase phase)
     return names[phase];
 }
 
-bool muster__phase_is_live(enum muster__phase phase)
-{
-    return phase < MUSTER__PHASE_STOPPING;
-}
-
 /* ---- what an act needs to know ---- */
 
 struct cause {

@@ -276,6 +276,8 @@ void muster__core_see_restored(struct muster__core *core, struct muster__core_ve
 void muster__core_see_activated(struct muster__core *core, struct muster__core_version *version);
 /* It does not belong to its registration any more. */
 void muster__core_see_redundant(struct muster__core *core, struct muster__core_version *version);
+/* All that scripts see of it; the last of its versions may take it along. */
+void muster__core_see_cleared(struct muster__core *core, struct muster__core_registration *registration);
 /* Scripts are told later. */
 bool muster__core_is_seen(const struct muster__core_version *version);
 /* `to` may be NULL: its clients have none. */
@@ -286,8 +288,6 @@ void muster__core_move_users(struct muster__core *core, struct muster__core_vers
 
 struct muster__phase_step muster__phase_step(enum muster__phase phase, enum muster__input input);
 const char *muster__phase_name(enum muster__phase phase);
-/* It is the instance of its version: not dying. */
-bool muster__phase_is_live(enum muster__phase phase);
 
 /* PLACE.  The version has no current instance, and none that is abandoned. */
 void muster__core_instance_launch(struct muster__core *core, struct muster__core_version *version);

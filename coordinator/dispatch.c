@@ -2,7 +2,7 @@
  *
  * No hop and no lock of the coordinator's: the published snapshot says which version controls a URL, and
  * its slot takes the request, whether the worker runs or not. */
-#include "coordinator/instance.h"
+#include "coordinator/routes_ask.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +97,22 @@ static struct muster_event_options full_options(const struct muster *muster,
     return full;
 }
 
+static void run_pass(struct muster__message *message, struct muster *muster)
+{
+    struct muster_handle *handle = MUSTER_CONTAINER_OF(message, struct muster_handle, message);
+    (void)muster;
+    (void)muster__request_settle(&handle->request, &(struct muster__outcome){.status = MUSTER_PASSED});
+    muster__request_release(&handle->request);
+}
+
+/* No worker is asked; who asked hears of it as of any answer, not from inside the call. */
+static void pass(struct muster *muster, struct muster_handle *handle)
+{
+    handle->message.run = run_pass;
+    muster__request_acquire(&handle->request);
+    (void)muster__coordinator_post(muster, &handle->message);
+}
+
 /* Sends a handle to a version, both of which it takes. */
 static enum muster_status send_handle(struct muster *muster, struct muster_handle *handle,
                                       struct muster__version *version,
@@ -107,7 +123,9 @@ static enum muster_status send_handle(struct muster *muster, struct muster_handl
     handle->version = version;
     handle->request.idempotent = full.idempotent || version->idempotent;
     enum muster_status status = muster__handle_arm(handle, full.timeout_ms);
-    if (status == MUSTER_OK)
+    if (status == MUSTER_OK && muster__routes_pass(version, &handle->request))
+        pass(muster, handle);
+    else if (status == MUSTER_OK)
         status = post_to_scope(muster, &handle->version, &handle->shared.lock, &handle->request,
                                handle->request.received_us);
     if (status != MUSTER_OK) {
@@ -226,7 +244,7 @@ size_t muster_match(struct muster *muster, const char *url, char *scope, size_t 
     struct muster__version *version = muster__match(muster, (struct muster_bytes){url, strlen(url)});
     if (!version)
         return 0;
-    size_t length = strlen(version->scope);
+    size_t length = version->scope_length;
     if (size) {
         size_t copied = length < size ? length : size - 1;
         memcpy(scope, version->scope, copied);
@@ -234,6 +252,15 @@ size_t muster_match(struct muster *muster, const char *url, char *scope, size_t 
     }
     muster__version_release(version);
     return length;
+}
+
+/* A client's scripts look into the caches by themselves: a response without a status says that they should. */
+static void settle_with_cache(struct muster__request *request, const char *cache)
+{
+    const struct muster_header header = {.name = {":cache", strlen(":cache")},
+                                         .value = {cache ? cache : "", cache ? strlen(cache) : 0}};
+    const struct muster_http_response response = {.headers = &header, .header_count = 1};
+    (void)muster__request_settle(request, &(struct muster__outcome){.status = MUSTER_OK, .response = &response});
 }
 
 enum muster_status muster__dispatch_from_worker(struct muster *muster, const char *scope,
@@ -250,7 +277,14 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
     request->id = atomic_fetch_add(&muster->next_request, 1) + 1;
     request->received_us = now_us;
     request->keepalive_until_us = keepalive_until_us;
-    enum muster_status status = post_to_scope(muster, &version, NULL, request, now_us);
+    enum muster_status status = MUSTER_OK;
+    const char *cache = NULL;
+    if (muster__routes_ask_cache(version, request, &cache))
+        settle_with_cache(request, cache);
+    else if (muster__routes_pass(version, request))
+        (void)muster__request_settle(request, &(struct muster__outcome){.status = MUSTER_PASSED});
+    else
+        status = post_to_scope(muster, &version, NULL, request, now_us);
     muster__version_release(version);
     return status;
 }

@@ -72,6 +72,47 @@ static void queue_completion(struct muster_handle *handle)
         signal_completions(muster);
 }
 
+void muster__completion_queue(struct muster *muster, struct muster__completion *completion)
+{
+    pthread_mutex_lock(&muster->handles.lock);
+    bool first = !muster->handles.callbacks, news = !completion->queued;
+    if (news) {
+        completion->queued = true;
+        completion->acquire(completion); /* the queue's */
+        completion->next = NULL;
+        *muster->handles.callbacks_end = completion;
+        muster->handles.callbacks_end = &completion->next;
+    }
+    pthread_mutex_unlock(&muster->handles.lock);
+    if (news && first)
+        signal_completions(muster);
+}
+
+static struct muster__completion *take_callbacks(struct muster *muster)
+{
+    pthread_mutex_lock(&muster->handles.lock);
+    struct muster__completion *list = muster->handles.callbacks;
+    muster->handles.callbacks = NULL;
+    muster->handles.callbacks_end = &muster->handles.callbacks;
+    pthread_mutex_unlock(&muster->handles.lock);
+    return list;
+}
+
+static size_t run_callbacks(struct muster *muster, bool wanted)
+{
+    struct muster__completion *list = take_callbacks(muster);
+    size_t count = 0;
+    for (; list; count++) {
+        struct muster__completion *completion = list;
+        pthread_mutex_lock(&muster->handles.lock);
+        list = completion->next;
+        completion->queued = false; /* it may wait again from here on */
+        pthread_mutex_unlock(&muster->handles.lock);
+        completion->run(completion, wanted);
+    }
+    return count;
+}
+
 static void tell_waiters(struct muster_handle *handle)
 {
     pthread_mutex_lock(&handle->shared.lock);
@@ -81,7 +122,7 @@ static void tell_waiters(struct muster_handle *handle)
 }
 
 /* The last that is done with the instance for this handle: it may be freed right after. */
-static void count_settled(struct muster *muster)
+void muster__handle_settled(struct muster *muster)
 {
     unsigned open = atomic_load(&muster->open_handles);
     while (!(open & MUSTER__CLOSING))
@@ -115,7 +156,7 @@ static void handle_settled(struct muster__request *request, const struct muster_
     if (queue)
         queue_completion(handle);
     muster__request_release(request);
-    count_settled(muster);
+    muster__handle_settled(muster);
 }
 
 static void handle_destroy(struct muster__request *request)
@@ -254,7 +295,7 @@ void muster__handle_discard(struct muster_handle *handle)
     if (!atomic_exchange(&handle->request.settled, true)) {
         (void)muster__pool_timer_cancel(muster->pool, &handle->timer);
         muster__request_release(&handle->request);
-        count_settled(muster);
+        muster__handle_settled(muster);
         return;
     }
     muster__request_release(&handle->request);
@@ -264,6 +305,7 @@ enum muster_status muster__handles_init(struct muster *muster)
 {
     pthread_mutex_init(&muster->handles.lock, NULL);
     muster->handles.completions_end = &muster->handles.completions;
+    muster->handles.callbacks_end = &muster->handles.callbacks;
     muster__actor_init(&muster->handles.expirer, expire_turn);
     muster->handles.fd = -1;
     if (muster->options.delivery != MUSTER_DELIVER_ON_QUEUE)
@@ -279,6 +321,7 @@ void muster__handles_clean_up(struct muster *muster)
         muster->handles.completions = handle->next_completion;
         muster__request_release(&handle->request);
     }
+    (void)run_callbacks(muster, false);
     if (muster->handles.fd >= 0)
         close(muster->handles.fd);
     pthread_mutex_destroy(&muster->handles.lock);
@@ -356,5 +399,5 @@ size_t muster_run_completions(struct muster *muster)
         muster__request_release(&handle->request);
         count++;
     }
-    return count;
+    return count + run_callbacks(muster, true);
 }

@@ -10,6 +10,8 @@
 MUSTER_MUST_CHECK enum muster_status muster__hosting_init(struct muster *muster, struct muster_error *error);
 /* Thread: any; when there is a pool.  Starts what processes need, if workers live there by default. */
 MUSTER_MUST_CHECK enum muster_status muster__hosting_start(struct muster *muster, struct muster_error *error);
+/* Thread: any but muster's; before the pool is destroyed: who was killed with its process is told so. */
+void muster__hosting_settle(struct muster *muster);
 void muster__hosting_clean_up(struct muster *muster); /* the pool is gone, and every host destroyed */
 
 /* Thread: any.  Fills what a version says of hosts; starts what processes need, should it want them.  UNSUPPORTED,

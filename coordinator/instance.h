@@ -4,13 +4,20 @@
  *   muster.c       life of the instance, registrations
  *   version.c      one version of a registration; what all of these use
  *   hosting.c      where the workers of a version may live
+ *   list.c         who exists: muster_list()
  *   dispatch.c     events, calls: the way of a request from any thread into a slot
  *   handle.c       requests of the embedder's, their results, the completion queue
+ *   client.c       clients and ports of the embedder's
+ *   context.c      scripts' worlds: what they ask of the coordinator; see context.h
+ *   store_keeper.c what is on disk of registrations, and when; store.c is the file
+ *   sync.c         events that are wanted later: sync, periodicsync, scheduled
+ *   routes_ask.c   requests for which no worker is woken
  *   coordinator.c  the thread: inbox, the core, and what the core's actions do
  */
 #ifndef MUSTER_INSTANCE_H
 #define MUSTER_INSTANCE_H
 
+#include "coordinator/context_list.h"
 #include "coordinator/core.h"
 #include "coordinator/muster.h"
 #include "coordinator/scope_map.h"
@@ -32,12 +39,16 @@ struct muster__message {
     void (*run)(struct muster__message *message, struct muster *muster);
 };
 
+struct muster__script_map; /* script_map.h's */
+struct muster__routes;     /* routes.h's */
+
 /* One version of a registration, from the register call until it is disposed of; the value in the scope
  * map.  Everything but the references is constant. */
 struct muster__version {
     atomic_uint references;
-    struct muster *muster;
     uint32_t id;
+    size_t scope_length; /* beside what a match writes anyway */
+    struct muster *muster;
     char *scope, *script, *identity, *root;
     const struct muster__engine *engine;
     struct muster__loader loader;
@@ -45,6 +56,14 @@ struct muster__version {
     struct muster__worker_limits limits;
     struct muster_bindings *bindings;
     bool lazy, idempotent;
+    enum muster__worker_type type;
+    char *key;         /* workers that scripts make: the core's name for it, instead of the scope */
+    char *name;        /* of such a worker; NULL: the scope */
+    char *storage_key; /* of what its script keeps and sees; "": of every one, the scope is a path */
+    char *tenant;      /* trust "none": whose it is */
+    char *url;         /* coordinator: of the script; made when it is asked for */
+    uint64_t process_memory_limit, process_cpu_ms; /* as they were asked for, for the workers that it makes */
+    unsigned process_open_files, process_children;
     enum muster_hosting hosting; /* DEFAULT: threads */
     char *isolation, *isolation_alone; /* processes: what a host of it is locked to */
     struct muster__crash_record crashes; /* coordinator */
@@ -54,12 +73,44 @@ struct muster__version {
     struct muster__message want; /* the slot's: a request waits without a worker */
     struct muster__id_node node; /* coordinator: in its map */
     uint64_t starts;              /* coordinator */
+    _Atomic(const char *) state;  /* "parsed", "installing", ...; written by the coordinator */
+    _Atomic(struct muster_value *) event_types; /* for which its script listened at first; NULL: not known */
+    uint64_t instance;            /* coordinator: the one that runs, or starts; 0: none */
+    struct muster__context_worker *worker; /* coordinator: whose it is; NULL: a registration's, or nobody's */
+    struct muster__script_map *map; /* what it runs with, kept as it came; NULL: its loader is asked each time */
+    uint64_t registration;          /* coordinator: the number of the one that it was last seen in; 0: none yet */
+    uint64_t queue_limit;
+    enum muster_hosting asked_hosting; /* as it was registered; see `hosting` */
+    bool is_declared;  /* it is registered again at each start, by the embedder */
+    bool is_kept;      /* coordinator: its registration is in the store, or on its way there */
+    char *schedule;    /* cron expressions, one a line; NULL: none */
+    size_t stored_bytes; /* coordinator: of the scripts that are kept of it */
+    struct muster_value *rules;               /* coordinator: of addRoutes; NULL: none */
+    _Atomic(struct muster__routes *) routes;  /* the same, to be asked; set once */
 };
 
 /* UNSUPPORTED fills `error`.  One reference. */
 MUSTER_MUST_CHECK enum muster_status
 muster__version_new(struct muster *muster, const struct muster_registration_options *options,
                     struct muster__version **ret_version, struct muster_error *error);
+/* As above, of a worker that a script makes: it is no registration, and its maker's in what is not said. */
+struct muster__context;
+MUSTER_MUST_CHECK enum muster_status
+muster__version_new_plain(struct muster *muster, const struct muster_registration_options *options,
+                          const struct muster__context *maker, enum muster__worker_type type, const char *name,
+                          struct muster__version **ret_version, struct muster_error *error);
+/* What a worker of this one's script inherits; all of it is borrowed. */
+void muster__version_inherit(const struct muster__version *version, struct muster_registration_options *options);
+/* The version keeps its scripts as they come, for one that scripts register; before anybody knows it. */
+MUSTER_MUST_CHECK enum muster_status muster__version_keep_scripts(struct muster__version *version);
+/* In which engine a script of that address runs that a context asks for. */
+const char *muster__version_engine(const struct muster__context *maker, const char *url);
+/* Thread: coordinator.  The script's address as scripts see it: a path is a file: URL.  Borrowed. */
+const char *muster__version_url(struct muster__version *version);
+/* Thread: any.  Whether a client that it matches is controlled by it. */
+bool muster__version_controls(const struct muster__version *version);
+/* Thread: any.  False: its script was evaluated and listened for no such event (SW-RUN-3). */
+bool muster__version_listens(struct muster__version *version, const char *event);
 struct muster__version *muster__version_acquire(struct muster__version *version);
 void muster__version_release(struct muster__version *version);
 
@@ -95,11 +146,25 @@ struct muster_handle {
     void *response_memory;
 };
 
+/* A callback of the embedder's that waits on the completion queue, embedded in its owner's memory: it waits there
+ * once, with a reference. */
+struct muster__completion {
+    struct muster__completion *next;
+    bool queued; /* under the queue's lock */
+    void (*acquire)(struct muster__completion *completion);
+    /* Thread: the embedder's.  Gives the reference back; not wanted: the instance is destroyed. */
+    void (*run)(struct muster__completion *completion, bool wanted);
+};
+
 struct muster__instance; /* coordinator.c's */
+struct muster__worlds;   /* context.h's */
+struct muster__keeper;   /* store_keeper.h's */
+struct muster__syncs;    /* sync.h's */
 
 struct muster {
     struct muster_options options;
     pid_t process;
+    unsigned forks; /* muster__forks() where it was made */
     char *placement_name;
     struct muster__pool *pool;
     struct muster__spare *spare;
@@ -129,7 +194,18 @@ struct muster {
         uint32_t moving;     /* the host whose workers move */
         uint64_t recycle_us; /* when hosts are looked at next */
         bool core_closed;
+        bool stepping; /* the core: what comes of it is fed afterwards */
+        uint64_t next_plain; /* for jobs and keys of workers that scripts make */
     } own; /* Thread: the one that has the role, see coordinator.c */
+    struct muster__worlds *worlds; /* likewise */
+    struct muster__syncs *syncs;   /* likewise */
+    struct muster__keeper *keeper; /* likewise; NULL: nothing is kept */
+    _Atomic uint64_t wall_ahead_us; /* tests: the wall clock of what is scheduled is so far ahead */
+    struct { /* client.c */
+        pthread_mutex_t lock;
+        struct muster__link list;
+        bool closing;
+    } endpoints;
     struct muster__actor helper;
 
     struct {
@@ -156,6 +232,7 @@ struct muster {
         struct muster_handle *expired, *canceled;
         struct muster__actor expirer;
         struct muster_handle *completions, **completions_end;
+        struct muster__completion *callbacks, **callbacks_end;
         int fd;
     } handles;
 
@@ -180,15 +257,51 @@ static inline uint64_t muster__or_default(uint64_t value, uint64_t instead)
     return value ? value : instead;
 }
 
+/* Thread: any.  How often this process, and those that it descends from, was forked since the first call. */
+unsigned muster__forks(void);
 /* FORKED in a child of the process that made it. */
 enum muster_status muster__check_usable(const struct muster *muster);
 void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,
                  const char *format, ...) MUSTER_PRINTF(4, 5);
 
 /* coordinator.c */
-MUSTER_MUST_CHECK enum muster_status muster__coordinator_start(struct muster *muster);
+/* Registers what the store has, first. */
+MUSTER_MUST_CHECK enum muster_status muster__coordinator_start(struct muster *muster, struct muster_error *error);
 /* Thread: any.  False: it waits already. */
 bool muster__coordinator_post(struct muster *muster, struct muster__message *message);
+/* Thread: any.  As above; on a thread of the pool's, a turn of the pool may take it. */
+bool muster__coordinator_post_soon(struct muster *muster, struct muster__message *message);
+/* Thread: coordinator, for these. */
+/* At once, or after the actions of the step that runs. */
+void muster__coordinator_feed(struct muster *muster, const struct muster__core_event *event);
+/* NULL: there is none any more. */
+struct muster__version *muster__coordinator_version(struct muster *muster, uint64_t id);
+/* A plain version is the core's from now on; acquires it. */
+void muster__coordinator_add(struct muster *muster, struct muster__version *version);
+/* Before the coordinator runs: a version that was registered in an earlier life.  The event says how; scope, script,
+ * job and idle time are filled in. */
+void muster__coordinator_restore(struct muster *muster, struct muster__version *version,
+                                 const struct muster__core_event *event);
+/* It ends, finishing what it has, or interrupted. */
+void muster__coordinator_drop(struct muster *muster, struct muster__version *version, bool at_once);
+/* A job's number that no handle has. */
+uint64_t muster__coordinator_own_job(struct muster *muster);
+/* A client is controlled by it, or no longer. */
+void muster__coordinator_use(struct muster *muster, struct muster__version *version, bool begins);
+/* A message for its script, which may be installing, or wait.  QUEUE_FULL, CLOSED. */
+MUSTER_MUST_CHECK enum muster_status muster__coordinator_send(struct muster *muster, struct muster__version *version,
+                                                              struct muster__request *request);
+/* One running of a version, to look at; borrowed until the next step. */
+struct muster__instance_view {
+    uint64_t id;
+    struct muster__version *version;
+    struct muster__remote_worker *worker; /* NULL: not started yet, or gone */
+    uint64_t started_us;                  /* 0: not yet */
+};
+/* False: there is none any more. */
+bool muster__coordinator_view(struct muster *muster, uint64_t id, struct muster__instance_view *ret_view);
+void muster__coordinator_each(struct muster *muster,
+                              void (*see)(const struct muster__instance_view *view, void *user_data), void *user_data);
 /* Thread: any.  A slot's want: its user data is the version. */
 void muster__coordinator_run_want(struct muster__message *message, struct muster *muster);
 void muster__coordinator_want(struct muster__slot *slot, void *user_data);
@@ -217,6 +330,15 @@ struct muster_handle *muster__handle_new(struct muster *muster, enum muster__req
 MUSTER_MUST_CHECK enum muster_status muster__handle_arm(struct muster_handle *handle, uint64_t timeout_ms);
 /* The call failed before anything was sent: nobody hears of it. */
 void muster__handle_discard(struct muster_handle *handle);
+/* Thread: any.  What counted as an open handle has come to its end: the last that it does with the instance. */
+void muster__handle_settled(struct muster *muster);
+/* Thread: any.  Its run() comes in muster_run_completions(). */
+void muster__completion_queue(struct muster *muster, struct muster__completion *completion);
+
+/* client.c */
+void muster__endpoints_init(struct muster *muster);
+/* Thread: coordinator.  Closes all that are open; none is made any more. */
+void muster__endpoints_close(struct muster *muster);
 
 /* dispatch.c */
 /* Thread: any.  The version that controls a URL: whole URLs first, then the path alone.  Retained. */

@@ -1,5 +1,8 @@
 /* coordinator/muster.c - the life of an instance, and its registrations.  See muster.h. */
+#include "coordinator/context.h"
 #include "coordinator/hosting.h"
+#include "coordinator/store_keeper.h"
+#include "coordinator/sync.h"
 
 #include "remote/host_threads.h"
 #include "runtime/engine_table.h"
@@ -103,7 +106,9 @@ enum muster_status muster_register(struct muster *muster,
         return MUSTER_INVALID_ARGUMENT;
     struct muster_error error = {0};
     struct muster__version *version = NULL;
-    status = muster__version_new(muster, &full, &version, &error);
+    status = muster__syncs_check_schedule(full.schedule, &error);
+    if (status == MUSTER_OK)
+        status = muster__version_new(muster, &full, &version, &error);
     if (status != MUSTER_OK) {
         if (error.message) {
             muster__log(muster, MUSTER_LOG_ERROR, full.scope, "%s", error.message);
@@ -113,6 +118,19 @@ enum muster_status muster_register(struct muster *muster,
         return status;
     }
     return post_job(muster, MUSTER__CORE_REGISTER, full.scope, version, done, user_data, ret_handle);
+}
+
+enum muster_status muster_update(struct muster *muster, const char *scope, muster_done_fn *done,
+                                 void *user_data, struct muster_handle **ret_handle)
+{
+    enum muster_status status = muster__check_usable(muster);
+    if (status == MUSTER_OK && !scope)
+        status = MUSTER_INVALID_ARGUMENT;
+    if (status == MUSTER_OK && atomic_load(&muster->closing))
+        status = MUSTER_SHUTDOWN;
+    return status != MUSTER_OK
+               ? status
+               : post_job(muster, MUSTER__CORE_UPDATE, scope, NULL, done, user_data, ret_handle);
 }
 
 enum muster_status muster_unregister(struct muster *muster, const char *scope, muster_done_fn *done,
@@ -224,6 +242,7 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
         .stop_us = muster__us_of_ms(options->stop_timeout_ms),
         .cancel_us = muster__us_of_ms(options->cancel_timeout_ms),
         .place_attempts = 8,
+        .notes = true,
     };
     enum muster_status status = muster__handles_init(muster);
     if (status == MUSTER_OK)
@@ -245,7 +264,13 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
         status = muster->core ? MUSTER_OK : MUSTER_NO_MEMORY;
     }
     if (status == MUSTER_OK)
-        status = muster__coordinator_start(muster);
+        status = muster__worlds_new(muster);
+    if (status == MUSTER_OK)
+        status = muster__syncs_new(muster);
+    if (status == MUSTER_OK)
+        status = muster__keeper_open(muster, error);
+    if (status == MUSTER_OK)
+        status = muster__coordinator_start(muster, error);
     return status;
 }
 
@@ -258,9 +283,12 @@ static void free_parts(struct muster *muster)
         muster__log(muster, MUSTER_LOG_ERROR, "shutdown",
                     "the spare VMs were not destroyed in %d s; their thread is given up",
                     SPARE_STOP_MS / 1000);
+    muster__hosting_settle(muster);
     /* Before the coordinator: a worker that was given up may end while the pool does, and tells it. */
     unsigned lost = muster__pool_destroy(muster->pool);
+    muster__keeper_close(muster); /* what it still tells, the coordinator hears */
     muster__coordinator_join(muster);
+    muster__keeper_destroy(muster);
     if (lost)
         muster__log(muster, MUSTER_LOG_ERROR, "shutdown", "%u wedged thread%s left behind", lost,
                     lost == 1 ? " is" : "s are");
@@ -281,6 +309,7 @@ static void free_parts(struct muster *muster)
         muster->options.console = NULL;
         return;
     }
+    pthread_mutex_destroy(&muster->endpoints.lock);
     pthread_mutex_destroy(&muster->inbox.lock);
     pthread_cond_destroy(&muster->inbox.wake);
     pthread_cond_destroy(&muster->inbox.closed_wake);
@@ -305,8 +334,10 @@ enum muster_status muster_new(const struct muster_options *options, struct muste
         memcpy(&muster->options, options, options->size);
     set_defaults(&muster->options);
     muster->process = getpid();
+    muster->forks = muster__forks();
     muster->options.host_program = muster__strdup(muster->options.host_program);
     pthread_mutex_init(&muster->hosting.lock, NULL);
+    muster__endpoints_init(muster);
     if (muster->options.bindings)
         muster_bindings_acquire(muster->options.bindings);
     enum muster_status status = start_parts(muster, told);

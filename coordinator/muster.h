@@ -24,6 +24,7 @@
 #define MUSTER_MUSTER_H
 
 #include "base.h"
+#include "client.h"
 #include "clone.h"
 #include "host_binding.h"
 #include "http_message.h"
@@ -100,6 +101,21 @@ struct muster_options {
     bool partial_wall;            /* trust "none" also where the kernel cannot raise all of the wall */
     bool grant_network;           /* trust "none" may connect to the network */
     const char *host_program;     /* the path of muster-host; NULL: searched beside the library; copied */
+    /* Of each process, as process_memory_limit; 0: none. */
+    unsigned process_open_files;  /* from 64 on: its own are among them; one too many fails to open */
+    unsigned process_children;    /* processes that it may have started and that live; one too many ends it */
+    uint64_t process_cpu_ms;      /* of its whole life, in whole seconds, rounded up; then it ends */
+    unsigned worker_limit;        /* workers that the scripts of one storage key make, at a time; 0: 512 */
+    /* Registrations survive the end of the process: kept in registrations.db there, restored at start, and no worker
+     * starts before something wants it.  A job settles when what it changed is on the disk.  What needs code of
+     * yours (native workers, bindings or a loader of their own) comes back when you register it again.  The folder is
+     * made if need be; one process has it at a time (EXISTS).  NULL: nothing is kept.  Borrowed until
+     * muster_new() returns. */
+    const char *state_folder;
+    unsigned registration_limit;  /* that the scripts of one storage key make; 0: 1,000 */
+    size_t stored_limit;          /* bytes of scripts that those registrations may keep, of one storage key; 0: any */
+    uint64_t sync_retry_ms;       /* 300,000: until a sync event that failed comes again; then three times as long */
+    uint64_t periodic_sync_min_ms;/* 60,000: no periodicsync event comes more often */
 };
 
 /* Makes an instance and starts its threads.  INVALID_ARGUMENT, NO_MEMORY, SYSTEM; `error` (may be NULL)
@@ -136,7 +152,7 @@ struct muster_registration_options {
     const struct muster_native_worker *native; /* instead of a script; must outlive the instance */
     bool module;        /* the script is an ECMAScript module whatever its ending */
     bool lazy;          /* installed by its first event; the registration is there at once */
-    const char *root;   /* the default loader reads nothing outside; NULL: the script's folder */
+    const char *root;   /* the default loader reads nothing outside; NULL: the script's folder; "": files anywhere */
     enum muster_trust trust;
     uint64_t turn_limit_ms; /* 0: the instance's */
     size_t memory_limit;    /* 0: the instance's */
@@ -148,6 +164,13 @@ struct muster_registration_options {
     enum muster_hosting hosting;      /* instead of the instance's */
     const char *tenant; /* trust "none": whose it is; two tenants never share a process; NULL: the scope */
     bool idempotent;    /* its events may run again when its process died in the midst of them */
+    /* Of its process, instead of the instance's; 0: the instance's.  Only workers with the same limits share it. */
+    uint64_t process_memory_limit, process_cpu_ms;
+    unsigned process_open_files, process_children;
+    /* `scheduled` events for its active version, {cron, scheduledTime}: cron expressions of five fields, in UTC, one a
+     * line ("0 3 * * *"); NULL: none. */
+    const char *schedule;
+    bool declared;      /* with a state folder: you register it at each start, and it is not restored before */
 };
 
 /* Borrowed until the callback returns. */
@@ -167,6 +190,12 @@ typedef void muster_done_fn(const struct muster_result *result, void *user_data)
 MUSTER_API MUSTER_MUST_CHECK enum muster_status
 muster_register(struct muster *muster, const struct muster_registration_options *options,
                 muster_done_fn *done, void *user_data, struct muster_handle **ret_handle);
+/* Update (the same, "Update"): loads the script of the newest version again.  Byte for byte the same, nothing changes;
+ * else the new version is installed, and activated when the old one has ended.  Settles as muster_register() does;
+ * NOT_FOUND comes by the completion. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_update(struct muster *muster, const char *scope,
+                                                              muster_done_fn *done, void *user_data,
+                                                              struct muster_handle **ret_handle);
 /* Takes the scope off the map at once; its workers finish what they have.  NOT_FOUND comes by the
  * completion. */
 MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_unregister(struct muster *muster,
@@ -231,6 +260,27 @@ MUSTER_API int muster_completion_fd(struct muster *muster);
 MUSTER_API size_t muster_run_completions(struct muster *muster);
 
 /* ---- to look at ---- */
+
+/* Borrowed until the call returns. */
+struct muster_list_options {
+    size_t size;
+    const char *scope; /* of this scope alone; NULL: all */
+    size_t limit;      /* so many at most, those that run first; 0: 1,000 */
+    bool running;      /* those alone that live on a host */
+};
+/* Who exists: each worker that lives, or is being ended, and each version that waits for an event or for an older
+ * one.  Settles with an object {workers: [...], more: how many were left out}, in which a worker is
+ *   {scope, type: "service" | "dedicated" | "shared" | "client", name, script, engine,
+ *    state: "asleep", "starting", "running", "stopping", "canceling", "dead"; of a version that is not active yet
+ *           "installing", "waiting", "activating"; "redundant" when it only drains,
+ *    version, instance (0: none), starts,
+ *    host: null | {id, kind: "threads" | "process", pid (0: not yet), memory: bytes, of a process},
+ *    tokens, timers, turns, events: {in_flight, waiting, total}, memory: bytes (0: not known), cpu_ms, age_ms}
+ * with events.total of the version, its former workers included.  New fields may come.  `options` may be NULL. */
+MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_list(struct muster *muster,
+                                                            const struct muster_list_options *options,
+                                                            muster_done_fn *done, void *user_data,
+                                                            struct muster_handle **ret_handle);
 
 struct muster_stats {
     size_t size;

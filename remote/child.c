@@ -9,6 +9,7 @@
 #include "remote/launcher.h"
 #include "remote/wall.h"
 #include "runtime/engine_table.h"
+#include "runtime/http_client.h"
 #include "runtime/spare.h"
 
 #include <errno.h>
@@ -100,18 +101,22 @@ static void on_answer(struct child *child, struct muster__wire_message *message)
     opening->answered(opening, message);
 }
 
-/* The figures of one worker a ping, in turn: the parent's may be a little old. */
-static struct child_worker *choose_for_stats(struct child *child, uint64_t number)
+#define STATS_MOST 32
+
+/* So many workers a ping, in turn: where there are more, the parent's figures are older.  Says how many. */
+static size_t choose_for_stats(struct child *child, uint64_t number, struct child_worker *ret_workers[STATS_MOST])
 {
-    struct muster__id_node *node = NULL;
+    size_t found = 0, at = 0;
     pthread_mutex_lock(&child->lock);
-    for (size_t i = 0; !node && i < child->workers.capacity; i++)
-        node = child->workers.buckets[(number + i) & (child->workers.capacity - 1)];
-    struct child_worker *worker = node ? MUSTER_CONTAINER_OF(node, struct child_worker, node) : NULL;
-    if (worker)
-        muster__child_worker_acquire(worker);
+    size_t count = child->workers.count, first = count ? number * STATS_MOST % count : 0;
+    struct muster__id_node *node = NULL;
+    while (found < STATS_MOST && (node = muster__id_map_next(&child->workers, node)) != NULL)
+        if (count <= STATS_MOST || (at++ + count - first) % count < STATS_MOST) {
+            ret_workers[found] = MUSTER_CONTAINER_OF(node, struct child_worker, node);
+            muster__child_worker_acquire(ret_workers[found++]);
+        }
     pthread_mutex_unlock(&child->lock);
-    return worker;
+    return found;
 }
 
 static void send_stats(struct child *child, struct child_worker *worker)
@@ -137,10 +142,11 @@ static void on_ping(struct child *child, const struct muster__wire_message *mess
     struct muster__wire_message pong = {.type = MUSTER__WIRE_PONG};
     pong.ping.number = message->ping.number;
     muster__shared_memory_beat(child->memory);
-    struct child_worker *worker = choose_for_stats(child, message->ping.number);
-    if (worker) {
-        send_stats(child, worker);
-        muster__child_worker_release(worker);
+    struct child_worker *workers[STATS_MOST];
+    size_t count = choose_for_stats(child, message->ping.number, workers);
+    for (size_t i = 0; i < count; i++) {
+        send_stats(child, workers[i]);
+        muster__child_worker_release(workers[i]);
     }
     muster__child_send(child, &pong);
 }
@@ -208,6 +214,12 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
     case MUSTER__WIRE_BODY_END:
     case MUSTER__WIRE_BODY_ABORT:
     case MUSTER__WIRE_BODY_CREDIT: muster__child_request_frame(child, message); break;
+    case MUSTER__WIRE_PORT_OPEN:
+    case MUSTER__WIRE_PORT_MESSAGE:
+    case MUSTER__WIRE_PORT_CLOSE:
+    case MUSTER__WIRE_PORT_CREDIT:
+    case MUSTER__WIRE_PORT_MOVE: muster__link_ports_frame(child->ports, message); break;
+    case MUSTER__WIRE_DIRECT: muster__child_direct_open(child, message); break;
     default: on_worker_frame(child, message); break;
     }
 }
@@ -232,6 +244,13 @@ static void flush_soon(void *user_data)
     struct child *child = user_data;
     if (child->pool)
         muster__pool_flush(child->pool, &child->flusher);
+}
+
+static void on_drained(void *user_data)
+{
+    struct child *child = user_data;
+    if (child->ports)
+        muster__link_ports_drained(child->ports);
 }
 
 static void flush(struct muster__pool_flusher *flusher, uint64_t now_us)
@@ -261,6 +280,7 @@ static const struct muster__link_listener link_listener = {
     .ended = on_ended,
     .interest = on_interest,
     .flush_soon = flush_soon,
+    .drained = on_drained,
 };
 
 static void wait_for_hello(struct child *child)
@@ -316,10 +336,13 @@ static void raise_wall(const struct child *child, const struct muster__engine *j
         .user_data = (void *)(uintptr_t)javascript,
         .network = child->grants & MUSTER__CHILD_GRANT_NETWORK,
         .spawn = child->grants & MUSTER__CHILD_GRANT_SPAWN,
+        .readable = child->readable,
         .allow_partial = child->grants & MUSTER__CHILD_GRANT_PARTIAL_WALL,
     };
     if (child->trust > MUSTER__WALL_NONE)
         muster__child_distrust("a level of trust that does not exist");
+    if (options.trust == MUSTER__WALL_NONE && options.network)
+        (void)!muster__http_prepare(NULL); /* where it is missing, fetch() says so */
     if (muster__wall_raise(&options, NULL, &error) != MUSTER_OK)
         fail("cannot raise the wall", error.message ? error.message : "");
 }
@@ -337,6 +360,27 @@ static void start_threads(struct child *child)
         fail("last words", strerror(errno));
     if (muster__pool_new(&options, &child->pool) != MUSTER_OK)
         fail("cannot start threads", strerror(errno));
+}
+
+static void ports_fault(void *user_data, const char *sentence)
+{
+    (void)user_data;
+    muster__child_distrust(sentence);
+}
+
+static void make_ports(struct child *child)
+{
+    const struct muster__link_ports_options options = {
+        .link = child->link,
+        .pool = child->pool,
+        .side = MUSTER__WIRE_CHILD,
+        .trusts = true,
+        .fault = ports_fault,
+        .channel = muster__child_direct_ports,
+        .user_data = child,
+    };
+    if (muster__link_ports_new(&options, &child->ports) != MUSTER_OK)
+        fail("ports", strerror(errno));
 }
 
 static void say_hello(struct child *child)
@@ -382,7 +426,7 @@ static void wait_for_shutdown(struct child *child)
     pthread_mutex_unlock(&child->lock);
 }
 
-int muster__child_main(void)
+int muster__child_main(const char *readable)
 {
     static struct child child; /* for good: threads that are lost may still look at it */
     const struct muster__link_options options = {
@@ -393,6 +437,7 @@ int muster__child_main(void)
         .user_data = &child,
     };
     signal(SIGPIPE, SIG_IGN);
+    child.readable[0] = readable;
     pthread_mutex_init(&child.lock, NULL);
     pthread_cond_init(&child.news, NULL);
     child.last_actor = (uint64_t)-1;
@@ -407,6 +452,7 @@ int muster__child_main(void)
         javascript = load_javascript();
     raise_wall(&child, javascript);
     start_threads(&child);
+    make_ports(&child);
     say_hello(&child);
     start_reading(&child);
     wait_for_shutdown(&child);

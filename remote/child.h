@@ -13,7 +13,8 @@ enum {
 };
 
 /* Thread: main, before any other.  Returns the exit code, after a SHUTDOWN; when the parent is gone the
- * process ends at once. */
-int muster__child_main(void);
+ * process ends at once.
+ * `readable`: a file that may be opened behind the wall of trust "none", an absolute path; NULL: none. */
+int muster__child_main(const char *readable);
 
 #endif

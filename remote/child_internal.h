@@ -3,6 +3,7 @@
  *
  *   child.c          the process: its pool, its link, its end; which frame goes where
  *   child_worker.c   one worker: its listener, loader and bindings, as frames
+ *   child_direct.c   channels to other children, for ports
  *   child_request.c  one request that the parent sent, until it has ended
  *
  * One lock guards the maps.  Frames come on the thread that polls, one at a time; workers tell on their own.
@@ -12,6 +13,7 @@
 
 #include "remote/body_pump.h"
 #include "remote/link.h"
+#include "remote/link_port.h"
 #include "remote/shared_memory.h"
 #include "remote/wire_value.h"
 #include "runtime/id_map.h"
@@ -24,11 +26,14 @@ struct child_worker;
 struct child {
     struct muster__pool *pool;
     struct muster__link *link;
+    struct muster__link_ports *ports; /* from the start of its threads on */
+    struct child_direct *directs;     /* under the lock */
     struct muster__pool_source source;
     struct muster__pool_flusher flusher;
     struct muster__shared_memory *memory;
     bool said_hello; /* the parent */
     uint32_t threads, trust, grants;   /* what it said there */
+    const char *readable[2];           /* by the wall; ends with NULL */
     struct muster__worker_limits limits; /* for workers that say nothing */
 
     pthread_mutex_t lock;
@@ -82,6 +87,11 @@ _Noreturn void muster__child_distrust(const char *what);
 void muster__child_worker_start(struct child *child, const struct muster__wire_message *message);
 void muster__child_worker_acquire(struct child_worker *worker);
 void muster__child_worker_release(struct child_worker *worker);
+
+/* child_direct.c; thread: poller. */
+void muster__child_direct_open(struct child *child, struct muster__wire_message *message);
+/* As struct muster__link_ports_options wants it. */
+struct muster__link_ports *muster__child_direct_ports(void *user_data, uint32_t number);
 
 /* child_request.c; thread: poller. */
 void muster__child_request(struct child *child, struct child_worker *worker,

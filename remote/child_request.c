@@ -18,11 +18,27 @@ struct child_request {
     struct muster__body_pump *body, *answer; /* under the child's lock */
     unsigned parts; /* under the child's lock: the request, and bodies under way; the map lets go at 0 */
     struct muster_header *headers; /* one block with all texts behind them */
+    uint64_t *ports;   /* of its mail, until it begins: the parent can have them back so long */
+    bool given_back;   /* and they stay where they are for that */
 };
 
 static struct child_request *of(struct muster__request *request)
 {
     return MUSTER_CONTAINER_OF(request, struct child_request, request);
+}
+
+/* The ends that came with it, to be used now, or closed. */
+static void claim_mail(struct child_request *request)
+{
+    struct muster__port_message *mail = request->request.mail;
+    struct muster__link_ports *ports = request->worker->child->ports;
+    for (size_t i = 0; request->ports && i < mail->port_count; i++) {
+        if (muster__link_ports_claim(ports, request->ports[i], request->id, &mail->ports[i]) == MUSTER_NOT_FOUND)
+            muster__child_distrust("a request with a port that there is not");
+        muster__link_ports_accept(ports, request->ports[i]);
+    }
+    free(request->ports);
+    request->ports = NULL;
 }
 
 static void release(struct child_request *request)
@@ -33,7 +49,9 @@ static void release(struct child_request *request)
     muster__body_pump_release(request->answer);
     muster_value_release(request->request.data);
     muster_stream_release(request->request.http.body_stream);
+    muster__port_message_destroy(request->request.mail);
     muster__child_worker_release(request->worker);
+    free(request->ports);
     free(request->headers);
     free(request);
 }
@@ -122,6 +140,7 @@ static void settled(struct muster__request *base, const struct muster__outcome *
                                            .worker = request->id,
                                            .actor = request->node.id,
                                            .status = outcome->status};
+    request->given_back = outcome->status == MUSTER_RETRY;
     if (outcome->response) {
         put_response(&message, outcome->response);
     } else if (outcome->value) {
@@ -154,6 +173,8 @@ static void settled(struct muster__request *base, const struct muster__outcome *
 static void destroyed(struct muster__request *base)
 {
     struct child_request *request = of(base);
+    if (!request->given_back)
+        claim_mail(request);
     muster__child_send(request->worker->child,
                        &(struct muster__wire_message){.type = MUSTER__WIRE_ENDED,
                                                       .worker = request->id,
@@ -169,12 +190,13 @@ static void destroyed(struct muster__request *base)
 static void turn(struct muster__request *base, bool begins)
 {
     struct child_request *request = of(base);
-    if (request->word == MUSTER__WIRE_NO_WORD)
-        return;
-    if (begins)
+    bool has_word = request->word != MUSTER__WIRE_NO_WORD;
+    if (begins && has_word)
         (void)!muster__shared_memory_start(request->worker->child->memory, request->word);
-    else
+    else if (has_word)
         muster__shared_memory_rest(request->worker->child->memory, request->word);
+    if (begins)
+        claim_mail(request);
 }
 
 static const struct muster__request_class request_class = {settled, destroyed, turn};
@@ -251,6 +273,16 @@ static enum muster_status open_body(struct child_request *request)
     return status;
 }
 
+/* Nobody will have them. */
+static void drop_ports(struct child *child, const struct muster__wire_message *message)
+{
+    for (size_t i = 0; i < message->port_count; i++) {
+        struct muster__port *port = NULL;
+        (void)!muster__link_ports_claim(child->ports, message->ports[i], 0, &port);
+        muster__port_release(port);
+    }
+}
+
 /* The answer to what never got into a worker. */
 static void refuse(struct child *child, const struct muster__wire_message *message, enum muster_status status)
 {
@@ -269,14 +301,52 @@ static void refuse(struct child *child, const struct muster__wire_message *messa
                                                              .status = status});
 }
 
+/* Room for the ends that go with it, and its head, which is taken. */
+static enum muster_status make_mail(struct child_request *request, const struct muster__wire_message *message,
+                                    struct muster_value *take_head)
+{
+    size_t count = message->port_count;
+    if (!count && !take_head)
+        return MUSTER_OK;
+    request->ports = calloc(count + 1, sizeof *request->ports);
+    struct muster__port_message *mail = muster__port_message_new(take_head, NULL, count);
+    if (!request->ports || !mail) {
+        muster__port_message_destroy(mail);
+        return MUSTER_NO_MEMORY;
+    }
+    if (count)
+        memcpy(request->ports, message->ports, count * sizeof *request->ports);
+    request->request.mail = mail;
+    return MUSTER_OK;
+}
+
+/* What a fetch says beside HTTP, and a message beside its data. */
+static enum muster_status fill_details(struct child_request *request, const struct muster__wire_message *message)
+{
+    const struct muster__wire_value wire = {.present = true, .bytes = message->request.details};
+    struct muster_value *details = NULL;
+    enum muster_status status = MUSTER_OK;
+    if (message->request.details.length)
+        status = muster__wire_value_unpack(&wire, NULL, &details, NULL);
+    if (status != MUSTER_OK || message->request.kind != MUSTER__REQUEST_FETCH)
+        return status == MUSTER_OK ? make_mail(request, message, details) : status;
+    request->request.data = details;
+    return MUSTER_OK;
+}
+
 static enum muster_status fill(struct child_request *request, struct muster__wire_message *message)
 {
+    enum muster_status status = fill_details(request, message);
+    if (status != MUSTER_OK)
+        return status;
     if (message->request.body == MUSTER__WIRE_BODY_STREAM)
         return open_body(request);
     if (message->request.body == MUSTER__WIRE_BODY_WHOLE)
         return MUSTER_OK;
-    return muster__wire_value_unpack(&message->value, request->worker->child->link, &request->request.data,
-                                     NULL);
+    if (message->request.kind == MUSTER__REQUEST_FETCH)
+        return MUSTER_OK;
+    return muster__wire_value_unpack_with_ports(&message->value, request->worker->child->link, message->host_count,
+                                                false, &request->request.data, NULL);
 }
 
 void muster__child_request(struct child *child, struct child_worker *worker,
@@ -284,6 +354,8 @@ void muster__child_request(struct child *child, struct child_worker *worker,
 {
     struct child_request *request = worker ? new_request(worker, message) : NULL;
     if (!request) { /* a worker that is gone: the parent sends it to the next one */
+        if (worker)
+            drop_ports(child, message);
         refuse(child, message, worker ? MUSTER_NO_MEMORY : MUSTER_RETRY);
         return;
     }
@@ -296,6 +368,8 @@ void muster__child_request(struct child *child, struct child_worker *worker,
         muster__child_distrust("a number that is in use");
     struct muster__request *base = &request->request;
     enum muster_status status = fill(request, message);
+    if (!request->ports)
+        drop_ports(child, message);
     if (status == MUSTER_INVALID_ARGUMENT)
         muster__child_distrust("a value that is none");
     if (status == MUSTER_OK && request->control)

@@ -111,10 +111,11 @@ static void on_idle(void *user_data)
     tell(user_data, &(struct muster__wire_message){.type = MUSTER__WIRE_IDLE});
 }
 
-static void on_hold(void *user_data, bool taken)
+static void on_hold(void *user_data, bool taken, uint64_t until_us)
 {
     struct muster__wire_message message = {.type = taken ? MUSTER__WIRE_HOLD : MUSTER__WIRE_UNHOLD};
     message.hold.count = 1;
+    message.hold.until_us = until_us;
     tell(user_data, &message);
 }
 
@@ -479,7 +480,17 @@ static struct child_worker *new_worker(struct child *child, const struct muster_
     return worker;
 }
 
+/* One that START names; NULL: it names none. */
+static struct muster__port *claim(struct child_worker *worker, uint64_t id)
+{
+    struct muster__port *port = NULL;
+    if (id && muster__link_ports_claim(worker->child->ports, id, worker->id, &port) != MUSTER_OK)
+        muster__child_distrust("a worker with a port that there is not");
+    return port;
+}
+
 static enum muster_status run_worker(struct child_worker *worker, const struct muster__wire_message *message,
+                                     struct muster__port *host_port, struct muster__port *port,
                                      struct muster_error *error)
 {
     struct muster_bindings *bindings = NULL;
@@ -489,6 +500,7 @@ static enum muster_status run_worker(struct child_worker *worker, const struct m
     /* Native code is a file of this machine: the child opens it by itself. */
     if (strcmp(engine->name, "native") != 0) {
         worker->loader.load = load_script;
+        worker->loader.is_proxy = true;
         worker->loader.user_data = worker;
     }
     enum muster_status status = make_bindings(worker, message, &bindings);
@@ -505,6 +517,8 @@ static enum muster_status run_worker(struct child_worker *worker, const struct m
         .scope = message->start.scope,
         .arguments = (const char *const *)worker->arguments,
         .bindings = bindings,
+        .host_port = host_port,
+        .port = port,
         .limits = {.turn_us = message->start.turn_us ? message->start.turn_us : worker->child->limits.turn_us,
                    .wedged_us =
                        message->start.wedged_us ? message->start.wedged_us : worker->child->limits.wedged_us,
@@ -539,9 +553,13 @@ void muster__child_worker_start(struct child *child, const struct muster__wire_m
         pthread_mutex_lock(&child->lock);
         muster__id_map_add(&child->workers, &worker->node);
         pthread_mutex_unlock(&child->lock);
-        gone.status = run_worker(worker, message, &error);
+        struct muster__port *host_port = claim(worker, message->start.host_port);
+        struct muster__port *port = claim(worker, message->start.port);
+        gone.status = run_worker(worker, message, host_port, port, &error);
         if (gone.status == MUSTER_OK)
             return;
+        muster__port_release(host_port);
+        muster__port_release(port);
         pthread_mutex_lock(&child->lock);
         (void)muster__id_map_remove(&child->workers, worker->id);
         pthread_mutex_unlock(&child->lock);

@@ -47,6 +47,21 @@ bool muster__exit_is_oom(const struct muster__exit_report *report)
     return report->oom || near_limit;
 }
 
+/* SIGXCPU comes at the limit, SIGKILL a second later to whoever took no notice.  The kernel counts it by ticks and tells
+ * it by the clock, which may be less: half of it is near enough. */
+static bool used_up_its_cpu(const struct muster__exit_report *report)
+{
+    return report->cause == MUSTER__EXIT_BY_ITSELF && report->cpu_limit_s > 0 &&
+           (report->signal == SIGXCPU ||
+            (report->signal == SIGKILL && report->cpu_us / 500000 >= report->cpu_limit_s));
+}
+
+bool muster__exit_is_limit(const struct muster__exit_report *report)
+{
+    return report->cause == MUSTER__EXIT_MEMORY_LIMIT || report->cause == MUSTER__EXIT_CHILDREN_LIMIT ||
+           used_up_its_cpu(report);
+}
+
 struct sentence {
     char *text;
     size_t size, length; /* the length that it would have */
@@ -101,11 +116,14 @@ static void add_ending(struct sentence *sentence, const struct muster__exit_repo
     } else if (report->cause == MUSTER__EXIT_MEMORY_LIMIT) {
         add(sentence, " was killed, out of memory: it grew beyond its limit");
         add_memory(sentence, report);
+    } else if (report->cause == MUSTER__EXIT_CHILDREN_LIMIT) {
+        add(sentence, " was killed: it had started more than %" PRIu64 " processes, its limit",
+            report->children_limit);
     } else if (report->signal == 0) {
         add(sentence, " exited with code %d", report->code);
-    } else if (report->signal == SIGXCPU && report->cpu_limit_s > 0) {
-        add(sentence, " was killed by SIGXCPU: it used up its %" PRIu64 " s of CPU time",
-            report->cpu_limit_s);
+    } else if (used_up_its_cpu(report)) {
+        add(sentence, " was killed by %s: it used up its %" PRIu64 " s of CPU time",
+            muster__exit_signal_name(report->signal), report->cpu_limit_s);
     } else if (report->signal == SIGKILL || report->signal == SIGTERM || report->signal == SIGINT ||
                report->cause == MUSTER__EXIT_KILLED) {
         add(sentence, " was killed by ");

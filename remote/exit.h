@@ -17,6 +17,7 @@ enum muster__exit_cause {
     MUSTER__EXIT_BY_ITSELF,    /* it returned, or a signal ended it that neither side of muster sent */
     MUSTER__EXIT_KILLED,       /* muster__process_kill() sent that signal */
     MUSTER__EXIT_MEMORY_LIMIT, /* it grew beyond options.memory, and was killed for it */
+    MUSTER__EXIT_CHILDREN_LIMIT, /* it had started more than options.children, and was killed for it */
 };
 
 struct muster__exit_report {
@@ -29,12 +30,15 @@ struct muster__exit_report {
     uint64_t memory_limit; /* bytes; 0: none */
     uint64_t cpu_us;       /* user and system, its reaped children included */
     uint64_t cpu_limit_s;  /* seconds; 0: none */
+    uint64_t children_limit; /* 0: none */
     uint64_t lived_us;     /* from the spawn to the reaping */
 };
 
 /* Thread: any.  It died of SIGKILL that muster did not send, and memory is the likely reason (or it was
  * killed at its limit, when memory is the certain one). */
 bool muster__exit_is_oom(const struct muster__exit_report *report);
+/* Thread: any.  It ended at a limit of its own: memory, CPU time, processes. */
+bool muster__exit_is_limit(const struct muster__exit_report *report);
 
 /* Thread: any.  One sentence without a full stop: "host 3 (pid 123) was killed by SIGKILL, likely out of
  * memory (peak 512 MB)".  `words` may be NULL; what it quotes of them is bounded and made printable.

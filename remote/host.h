@@ -1,7 +1,7 @@
 /* remote/host.h - a place where workers live, and a worker that lives there.  Internal.
  *
  * A host is a table of functions: threads of this process (remote/host_threads.c), or a child process
- * (remote/host_process.c).
+ * (remote/process_host.c).
  * What starts a worker gets a `struct muster__remote_worker`, which is the same wherever it lives; the
  * listener hears of it.  Threads: as runtime/worker.h says.
  */
@@ -57,6 +57,8 @@ struct muster__host_class {
     bool (*is_worn)(struct muster__host *host, uint64_t now_us);
     /* Thread: coordinator.  Its process runs and answers.  Optional: it always does. */
     bool (*is_ready)(struct muster__host *host);
+    /* Thread: coordinator.  The process in which it is; 0: not yet, or no more.  Optional: it is this one. */
+    int (*pid)(struct muster__host *host);
     void (*destroy)(struct muster__host *host);
 };
 

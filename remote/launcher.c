@@ -40,12 +40,14 @@ extern char **environ;
 /* First member of what the epoll names. */
 enum watched { CONNECTION, PROCESS };
 
-/* A launcher process. */
+/* A launcher process and its guard, which is the one that was spawned. */
 struct connection {
     enum watched kind;
     struct connection *next;
-    int control, pidfd;
+    int control; /* -1: it has ended; now the guard is watched, which clears up */
+    int pidfd;   /* the guard's */
     pid_t pid;
+    int launcher_pidfd; /* -1: it has not said yet */
 };
 
 enum state {
@@ -74,7 +76,7 @@ struct muster__process {
     /* Constants. */
     uint64_t began_us;
     uint64_t memory;
-    unsigned cpu_seconds;
+    unsigned cpu_seconds, children;
     muster__process_spawned_fn *spawned;
     muster__process_exited_fn *exited;
     void *user_data;
@@ -288,6 +290,8 @@ static enum muster_status run_launcher(const struct muster__launcher *launcher, 
 
 static void connection_free(struct connection *connection)
 {
+    if (connection->launcher_pidfd >= 0)
+        close(connection->launcher_pidfd);
     if (connection->control >= 0)
         close(connection->control);
     if (connection->pidfd >= 0)
@@ -321,7 +325,7 @@ static enum muster_status start_launcher_locked(struct muster__launcher *launche
     struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return out_of_memory(error);
-    *connection = (struct connection){.kind = CONNECTION, .control = -1, .pidfd = -1};
+    *connection = (struct connection){.kind = CONNECTION, .control = -1, .pidfd = -1, .launcher_pidfd = -1};
     enum muster_status status = connect_launcher(launcher, connection, error);
     if (status != MUSTER_OK) {
         connection_free(connection); /* if it runs, it sees the end of its socket */
@@ -455,7 +459,7 @@ static enum muster_status make_packet(const struct muster__launcher *launcher,
                                             .wish = MUSTER__LAUNCHER_SPAWN,
                                             .id = id,
                                             .open_files = options->open_files,
-                                            .processes = options->processes,
+                                            .children = options->children,
                                             .cpu_seconds = options->cpu_seconds,
                                             .nice = options->nice,
                                             .memory = options->memory};
@@ -546,6 +550,7 @@ static struct muster__process *process_new(struct muster__launcher *launcher,
                                         .began_us = muster__now_us(),
                                         .memory = options->memory,
                                         .cpu_seconds = options->cpu_seconds,
+                                        .children = options->children,
                                         .spawned = options->spawned,
                                         .exited = options->exited,
                                         .user_data = options->user_data};
@@ -740,16 +745,33 @@ static void take_exited(struct muster__launcher *launcher, const struct connecti
                                          .memory_limit = process->memory,
                                          .cpu_us = reply->cpu_us,
                                          .cpu_limit_s = process->cpu_seconds,
+                                         .children_limit = process->children,
                                          .lived_us = reply->lived_us};
     if (reply->signal != 0 && process->killed_with == reply->signal)
         report.cause = MUSTER__EXIT_KILLED;
     else if (reply->memory_limit_hit != 0 && reply->signal == SIGKILL)
         report.cause = MUSTER__EXIT_MEMORY_LIMIT;
+    else if (reply->children_limit_hit != 0 && reply->signal == SIGKILL)
+        report.cause = MUSTER__EXIT_CHILDREN_LIMIT;
     tell_exited(process, &report);
     process_release(process);
 }
 
-enum received { REPLY, NOTHING, ENDED };
+static void take_runs(struct muster__launcher *launcher, struct connection *connection,
+                      const struct muster__launcher_reply *reply, int pidfd)
+{
+    if (connection->launcher_pidfd >= 0) { /* once is enough */
+        if (pidfd >= 0)
+            close(pidfd);
+        return;
+    }
+    pthread_mutex_lock(&launcher->lock);
+    connection->launcher_pidfd = pidfd;
+    connection->pid = reply->pid;
+    pthread_mutex_unlock(&launcher->lock);
+}
+
+enum received { REPLY, NOTHING, ENDED, NONSENSE };
 
 static int take_descriptor(struct msghdr *message)
 {
@@ -761,7 +783,7 @@ static int take_descriptor(struct msghdr *message)
     return fd;
 }
 
-/* Anything but a reply of this version is an end: what cannot be understood cannot be relied on. */
+/* NONSENSE: anything but a reply of this version; what cannot be understood cannot be relied on. */
 static enum received receive(int control, struct muster__launcher_reply *reply, int *ret_pidfd)
 {
     union {
@@ -786,7 +808,7 @@ static enum received receive(int control, struct muster__launcher_reply *reply, 
         return REPLY;
     if (*ret_pidfd >= 0)
         close(*ret_pidfd);
-    return ENDED;
+    return length == 0 ? ENDED : NONSENSE;
 }
 
 /* Sets one process of a dead launcher on its way.  False: there is none left. */
@@ -828,21 +850,37 @@ static void bury(struct connection *connection)
     connection_free(connection);
 }
 
-static void retire(struct muster__launcher *launcher, struct connection *connection)
+static void bury_connection(struct muster__launcher *launcher, struct connection *connection)
 {
     pthread_mutex_lock(&launcher->lock);
     struct connection **at = &launcher->connections;
     while (*at != connection)
         at = &(*at)->next;
     *at = connection->next;
+    pthread_mutex_unlock(&launcher->lock);
+    epoll_ctl(launcher->epoll, EPOLL_CTL_DEL, connection->pidfd, NULL);
+    bury(connection);
+}
+
+/* The guard goes when it has killed what its launcher left; one that talks nonsense is none. */
+static void retire(struct muster__launcher *launcher, struct connection *connection, bool nonsense)
+{
+    pthread_mutex_lock(&launcher->lock);
     if (launcher->current == connection)
         launcher->current = NULL;
+    int control = connection->control;
+    connection->control = -1;
     pthread_mutex_unlock(&launcher->lock);
-    epoll_ctl(launcher->epoll, EPOLL_CTL_DEL, connection->control, NULL);
-    send_signal(connection->pidfd, SIGKILL);
+    epoll_ctl(launcher->epoll, EPOLL_CTL_DEL, control, NULL);
+    close(control);
+    if (nonsense)
+        send_signal(connection->pidfd, SIGKILL);
     while (orphan_one(launcher, connection))
         ;
-    bury(connection);
+    if (!watch(launcher, connection->pidfd, &connection->kind)) {
+        send_signal(connection->pidfd, SIGKILL);
+        bury_connection(launcher, connection);
+    }
 }
 
 static void serve(struct muster__launcher *launcher, struct connection *connection)
@@ -851,12 +889,14 @@ static void serve(struct muster__launcher *launcher, struct connection *connecti
         struct muster__launcher_reply reply;
         int pidfd = -1;
         enum received received = receive(connection->control, &reply, &pidfd);
-        if (received == ENDED)
-            retire(launcher, connection);
+        if (received == ENDED || received == NONSENSE)
+            retire(launcher, connection, received == NONSENSE);
         if (received != REPLY)
             return;
         if (reply.answer == MUSTER__LAUNCHER_SPAWNED)
             take_spawned(launcher, connection, &reply, pidfd);
+        else if (reply.answer == MUSTER__LAUNCHER_RUNS)
+            take_runs(launcher, connection, &reply, pidfd);
         else if (pidfd >= 0)
             close(pidfd);
         if (reply.answer == MUSTER__LAUNCHER_FAILED)
@@ -886,8 +926,11 @@ void muster__launcher_on_ready(struct muster__launcher *launcher)
     while ((count = epoll_wait(launcher->epoll, events, 16, 0)) > 0)
         for (int i = 0; i < count; i++) {
             enum watched *what = events[i].data.ptr;
-            if (*what == CONNECTION)
-                serve(launcher, MUSTER_CONTAINER_OF(what, struct connection, kind));
+            struct connection *connection = MUSTER_CONTAINER_OF(what, struct connection, kind);
+            if (*what == CONNECTION && connection->control < 0)
+                bury_connection(launcher, connection);
+            else if (*what == CONNECTION)
+                serve(launcher, connection);
             else
                 see_orphan_gone(launcher, MUSTER_CONTAINER_OF(what, struct muster__process, kind));
         }
@@ -895,16 +938,27 @@ void muster__launcher_on_ready(struct muster__launcher *launcher)
 
 /* ---- the end ---- */
 
+static bool is_gone_within(int pidfd, uint64_t ms)
+{
+    struct pollfd gone = {.fd = pidfd, .events = POLLIN};
+    uint64_t until_us = muster__now_us() + ms * 1000;
+    uint64_t now_us;
+    int count = 0;
+    while ((now_us = muster__now_us()) < until_us &&
+           (count = poll(&gone, 1, (int)((until_us - now_us) / 1000) + 1)) < 0 && errno == EINTR)
+        ;
+    return count > 0;
+}
+
 static void end_connection(struct connection *connection)
 {
-    close(connection->control); /* which tells it */
+    if (connection->control >= 0)
+        close(connection->control); /* which tells it */
     connection->control = -1;
-    struct pollfd gone = {.fd = connection->pidfd, .events = POLLIN};
-    uint64_t until_us = muster__now_us() + END_MS * UINT64_C(1000);
-    uint64_t now_us;
-    while ((now_us = muster__now_us()) < until_us &&
-           poll(&gone, 1, (int)((until_us - now_us) / 1000) + 1) < 0 && errno == EINTR)
-        ;
+    if (!is_gone_within(connection->pidfd, END_MS) && connection->launcher_pidfd >= 0) {
+        send_signal(connection->launcher_pidfd, SIGKILL); /* its guard does the rest */
+        (void)is_gone_within(connection->pidfd, END_MS / 4);
+    }
     send_signal(connection->pidfd, SIGKILL);
     bury(connection);
 }

@@ -4,9 +4,9 @@
  * An embedder may ignore SIGCHLD, wait for any child, be huge, and end the thread that spawned.  So the
  * hosts are not its children: one launcher process (`muster-host --launcher`), started on the first need
  * and no child of the embedder either, spawns them, reaps them and reports; when the embedder is gone it
- * kills them and all that they started.  When the launcher itself dies, its hosts die with it, and the
- * next spawn starts another launcher; only then does a process survive that a host had started and that
- * had left the host's session.
+ * kills them and all that they started.  When the launcher itself dies, its hosts die with it, its guard
+ * (remote/launcher_guard.h) kills what they had started, and the next spawn starts another launcher.  Only if
+ * launcher and guard are killed in one moment does a process survive that had left its host's session.
  *
  * The parent's side has no thread.  It has one descriptor, the same for its whole life: poll it for input
  * and call muster__launcher_on_ready, which calls back.  As a source of runtime/pool.h it may be edge
@@ -53,7 +53,7 @@ muster__launcher_new(const struct muster__launcher_options *options,
                      struct muster__launcher **ret_launcher, struct muster_error *error);
 
 /* Thread: poller, or any once nothing polls.  Kills every host that is left, ends the launcher process
- * and waits for that, two seconds at most.  Processes not destroyed yet hear nothing more and may be
+ * and waits for that, two and a half seconds at most.  Processes not destroyed yet hear nothing more and may be
  * destroyed later.  NULL: no-op. */
 void muster__launcher_destroy(struct muster__launcher *take_launcher);
 
@@ -86,7 +86,7 @@ struct muster__process_options {
     const char *const *environment; /* "NAME=value", ends with NULL, beside LANG, PATH, TZ and MUSTER_* of
                                      * this process, which they replace; NULL: none */
     unsigned open_files;            /* RLIMIT_NOFILE, at most what may be had */
-    unsigned processes;             /* RLIMIT_NPROC: of this user in total; holds nobody who is root */
+    unsigned children;              /* processes that descend from it and live: with one more all are killed; watched */
     unsigned cpu_seconds;           /* SIGXCPU, and SIGKILL a second later */
     uint64_t memory;                /* bytes, resident; by cgroup where there is one, else watched */
     int nice;                       /* added */

@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "remote/launcher_family.h"
 #include "runtime/check.h"
 
 #define CGROUP2 0x63677270
@@ -26,20 +27,6 @@ static bool write_file(int folder, const char *name, const char *text)
     ssize_t written = write(fd, text, strlen(text));
     close(fd);
     return written == (ssize_t)strlen(text);
-}
-
-/* Terminated; what does not fit is cut. */
-static bool read_file(int folder, const char *name, char *text, size_t size)
-{
-    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t length = read(fd, text, size - 1);
-    close(fd);
-    if (length < 0)
-        return false;
-    text[length] = '\0';
-    return true;
 }
 
 /* Is `word` one of those between spaces and line ends? */
@@ -57,7 +44,7 @@ static bool has_word(const char *text, const char *word)
 static bool limits_memory(int folder)
 {
     char text[512];
-    if (!read_file(folder, "cgroup.subtree_control", text, sizeof text))
+    if (!muster__launcher_family_read(folder, "cgroup.subtree_control", text, sizeof text))
         return false;
     if (has_word(text, "memory"))
         return true;
@@ -70,7 +57,7 @@ static bool limits_memory(int folder)
 static char *own_group(const char *mounted_at)
 {
     char text[4096];
-    if (!read_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text))
+    if (!muster__launcher_family_read(AT_FDCWD, "/proc/self/cgroup", text, sizeof text))
         return NULL;
     char *line = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
     if (line == NULL)
@@ -147,7 +134,7 @@ int muster__launcher_cgroup_make(int root, const char *name, uint64_t memory, un
 uint64_t muster__launcher_cgroup_oom_kills(int group)
 {
     char text[1024];
-    if (!read_file(group, "memory.events", text, sizeof text))
+    if (!muster__launcher_family_read(group, "memory.events", text, sizeof text))
         return 0;
     const char *line = strstr(text, "oom_kill ");
     return line == NULL ? 0 : strtoull(line + strlen("oom_kill "), NULL, 10);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define MUSTER__LAUNCHER_MAGIC 0x4e4c534du /* "MSLN" */
-#define MUSTER__LAUNCHER_VERSION 1u
+#define MUSTER__LAUNCHER_VERSION 2u
 #define MUSTER__LAUNCHER_TEXT_MAX ((size_t)64 << 10)
 #define MUSTER__LAUNCHER_STRINGS_MAX 1024u
 
@@ -32,7 +32,7 @@ struct muster__launcher_request {
     uint32_t id;
     uint32_t descriptors; /* bit N: what becomes descriptor N is sent along; N from 2 */
     uint32_t argument_count, environment_count;
-    uint32_t open_files, processes, cpu_seconds;
+    uint32_t open_files, children, cpu_seconds;
     int32_t nice;
     uint64_t memory;
 };
@@ -41,6 +41,7 @@ enum muster__launcher_answer {
     MUSTER__LAUNCHER_SPAWNED = 1, /* with the pidfd by SCM_RIGHTS */
     MUSTER__LAUNCHER_FAILED,
     MUSTER__LAUNCHER_EXITED,
+    MUSTER__LAUNCHER_RUNS, /* once, first: the launcher's own pid, with its pidfd by SCM_RIGHTS */
 };
 
 struct muster__launcher_reply {
@@ -50,7 +51,7 @@ struct muster__launcher_reply {
     int32_t pid;
     int32_t problem; /* FAILED: errno, 0: none */
     int32_t code, signal;
-    uint32_t core, oom, memory_limit_hit, zero;
+    uint32_t core, oom, memory_limit_hit, children_limit_hit;
     uint64_t peak_memory, cpu_us, lived_us;
     char step[40]; /* FAILED: "cannot STEP PROGRAM"; terminated */
 };

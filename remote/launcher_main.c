@@ -2,10 +2,10 @@
  * parent that is gone.
  *
  * One thread, and small on purpose: a parent-death signal fires when the spawning thread ends, so hosts
- * bound to this one die with the process and not before.  Each host has its own session; as this process
+ * bound to this one die with the process and not before; what they had started is then killed by its guard
+ * (remote/launcher_guard.h).  Each host has its own session; as this process
  * adopts orphans (PR_SET_CHILD_SUBREAPER), whatever a dead host leaves behind becomes its child and is
  * killed.  It holds nothing that must be saved, believes nothing a host says, and waits only in poll. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,22 +13,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "remote/launcher.h"
 #include "remote/launcher_cgroup.h"
+#include "remote/launcher_family.h"
+#include "remote/launcher_guard.h"
 #include "remote/launcher_internal.h"
 #include "remote/spawn.h"
 #include "runtime/check.h"
 
-#define WATCH_FAR_MS 100 /* between two looks at the memory of hosts with a limit */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#define WATCH_FAR_MS 100 /* between two looks at hosts with a limit */
 #define WATCH_NEAR_MS 10 /* when one has more than half of it */
 #define CROWDED_MS 10
+/* Threads that a host has itself, which its cgroup counts as well. */
+#define TASKS_BESIDE 512
 #define END_US UINT64_C(1500000)
 #define OOM_LOOK_US UINT64_C(1000000)
 
@@ -43,6 +50,8 @@ struct host {
     uint64_t memory;   /* limit; 0: none */
     uint64_t peak;     /* as far as watched */
     bool over_limit;   /* and killed for it */
+    unsigned children; /* limit; 0: none */
+    bool over_children;
     int group;         /* its cgroup's folder; -1: none, so its memory is watched */
     char group_name[48];
 };
@@ -62,7 +71,8 @@ struct leftover {
 
 struct launcher {
     int control, parent, children; /* parent: its pidfd, -1: none.  children: a signalfd */
-    bool ended;                    /* the parent is gone */
+    int guard;                     /* its pidfd; -1: there is none */
+    bool ended;                    /* the parent is gone, or the guard */
     bool crowded;                  /* too many descriptors are under way; no event tells when that ends */
     struct host *hosts;
     struct waiting *first, **last;
@@ -144,13 +154,8 @@ static void reply_failed(struct launcher *launcher, uint32_t id, const char *ste
 static uint64_t read_oom_kills(void)
 {
     char text[16384];
-    int fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (length <= 0)
+    if (!muster__launcher_family_read(AT_FDCWD, "/proc/vmstat", text, sizeof text))
         return 0;
-    text[length] = '\0';
     const char *line = strstr(text, "\noom_kill ");
     return line == NULL ? 0 : strtoull(line + strlen("\noom_kill "), NULL, 10);
 }
@@ -225,12 +230,12 @@ static int make_group(struct launcher *launcher, struct host *host,
                       const struct muster__launcher_request *head)
 {
     int join = -1;
-    if (launcher->groups < 0 || (head->memory == 0 && head->processes == 0))
+    if (launcher->groups < 0 || (head->memory == 0 && head->children == 0))
         return -1;
     snprintf(host->group_name, sizeof host->group_name, "muster-%ld-%lu", (long)getpid(),
              (unsigned long)head->id);
-    host->group = muster__launcher_cgroup_make(launcher->groups, host->group_name, head->memory,
-                                               head->processes, &join);
+    unsigned tasks = head->children == 0 ? 0 : head->children + TASKS_BESIDE;
+    host->group = muster__launcher_cgroup_make(launcher->groups, host->group_name, head->memory, tasks, &join);
     return join;
 }
 
@@ -277,7 +282,6 @@ static enum muster_status start(struct launcher *launcher, struct host *host,
                                             .dies_with_caller = true,
                                             .group = make_group(launcher, host, head),
                                             .open_files = head->open_files,
-                                            .processes = head->processes,
                                             .cpu_seconds = head->cpu_seconds,
                                             .no_core = true,
                                             .nice = head->nice};
@@ -300,7 +304,8 @@ static void spawn(struct launcher *launcher, const struct request *request)
     uint64_t now_us = muster__now_us();
     if (now_us - launcher->oom_looked_us > OOM_LOOK_US) /* so that an old kill is not taken for a new one */
         (void)look_for_oom_kill(launcher);
-    *host = (struct host){.id = head->id, .memory = head->memory, .group = -1, .began_us = now_us};
+    *host = (struct host){.id = head->id, .memory = head->memory, .children = head->children, .group = -1,
+                           .began_us = now_us};
     if (start(launcher, host, request, &pidfd, &problem) != MUSTER_OK) {
         reply_failed(launcher, head->id, problem.step, problem.problem);
         drop_group(launcher, host);
@@ -427,6 +432,7 @@ static void report(struct launcher *launcher, const struct host *host, int statu
         .core = WIFSIGNALED(status) && WCOREDUMP(status),
         .oom = oom,
         .memory_limit_hit = host->over_limit,
+        .children_limit_hit = host->over_children,
         .peak_memory = peak > host->peak ? peak : host->peak,
         .cpu_us = (uint64_t)(user->tv_sec + system->tv_sec) * 1000000u +
                   (uint64_t)(user->tv_usec + system->tv_usec),
@@ -461,59 +467,26 @@ static bool is_of_live_host(struct launcher *launcher, pid_t pid)
     return session > 0 && *find_host(launcher, session) != NULL;
 }
 
+struct stray_hunt {
+    struct launcher *launcher;
+    bool all;
+};
+
 /* A child of ours that is no host was left to us by its parent.  It may stay while the host of its session
  * lives; else it fled, or its host is dead. */
-static bool kill_stray(struct launcher *launcher, pid_t pid, bool all)
+static bool kill_stray(pid_t pid, void *user_data)
 {
-    if (*find_host(launcher, pid) != NULL || (!all && is_of_live_host(launcher, pid)))
-        return false;
-    kill(pid, SIGKILL);
+    const struct stray_hunt *hunt = user_data;
+    if (*find_host(hunt->launcher, pid) == NULL && (hunt->all || !is_of_live_host(hunt->launcher, pid)))
+        kill(pid, SIGKILL);
     return true;
-}
-
-/* The parent of a process, from /proc/PID/stat: what follows the name in brackets, which may hold any. */
-static pid_t parent_of(const char *pid)
-{
-    char path[64];
-    char text[512];
-    snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (length <= 0)
-        return 0;
-    text[length] = '\0';
-    const char *name_end = strrchr(text, ')');
-    long parent = 0;
-    return name_end != NULL && sscanf(name_end + 1, " %*c %ld", &parent) == 1 ? (pid_t)parent : 0;
-}
-
-static void kill_strays_by_search(struct launcher *launcher, bool all)
-{
-    DIR *folder = opendir("/proc");
-    struct dirent *entry;
-    while (folder != NULL && (entry = readdir(folder)) != NULL)
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parent_of(entry->d_name) == getpid())
-            kill_stray(launcher, (pid_t)strtol(entry->d_name, NULL, 10), all);
-    if (folder != NULL)
-        closedir(folder);
 }
 
 /* Those that each of them leaves behind in turn come with its own SIGCHLD. */
 static void kill_strays(struct launcher *launcher, bool all)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
-    FILE *file = fopen(path, "re");
-    if (file == NULL) { /* a kernel without that list */
-        kill_strays_by_search(launcher, all);
-        return;
-    }
-    long pid;
-    while (fscanf(file, "%ld", &pid) == 1)
-        kill_stray(launcher, (pid_t)pid, all);
-    fclose(file);
+    struct stray_hunt hunt = {launcher, all};
+    muster__launcher_family_children(getpid(), kill_stray, &hunt);
 }
 
 static void reap_all(struct launcher *launcher)
@@ -543,7 +516,7 @@ static void read_child_signals(const struct launcher *launcher)
         ; /* they coalesce, so what ended is asked of waitid */
 }
 
-/* ---- memory ---- */
+/* ---- limits that are watched: memory, processes ---- */
 
 static uint64_t resident_bytes(pid_t pid)
 {
@@ -551,34 +524,55 @@ static uint64_t resident_bytes(pid_t pid)
     char text[128];
     unsigned long pages = 0;
     snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (length <= 0)
+    if (!muster__launcher_family_read(AT_FDCWD, path, text, sizeof text))
         return 0;
-    text[length] = '\0';
     return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+/* True: it has more than half of what it may. */
+static bool watch_memory(struct host *host)
+{
+    if (host->memory == 0 || host->group >= 0)
+        return false;
+    uint64_t bytes = resident_bytes(host->pid);
+    host->peak = bytes > host->peak ? bytes : host->peak;
+    if (bytes > host->memory && !host->over_limit) {
+        host->over_limit = true;
+        kill(host->pid, SIGKILL);
+    }
+    return bytes > host->memory / 2;
+}
+
+/* Those that left its group become ours with its end, and are killed then. */
+static bool watch_children(struct host *host)
+{
+    if (host->children == 0)
+        return false;
+    size_t count = muster__launcher_family_count(host->pid, (size_t)host->children + 1);
+    if (count > host->children && !host->over_children) {
+        host->over_children = true;
+        kill(host->pid, SIGKILL);
+        kill(-host->pid, SIGKILL);
+    }
+    return count > host->children / 2;
+}
+
 /* How long until the next look, for poll; -1: there is nothing to watch. */
-static int watch_memory(struct launcher *launcher)
+static int watch(struct launcher *launcher)
 {
     int wait_ms = -1;
+    bool flee = false;
     for (struct host *host = launcher->hosts; host != NULL; host = host->next) {
-        if (host->memory == 0 || host->group >= 0)
-            continue;
-        uint64_t bytes = resident_bytes(host->pid);
-        host->peak = bytes > host->peak ? bytes : host->peak;
-        if (bytes > host->memory && !host->over_limit) {
-            host->over_limit = true;
-            kill(host->pid, SIGKILL);
-        }
-        if (bytes > host->memory / 2)
+        bool near = watch_memory(host);
+        near = watch_children(host) || near;
+        if (near)
             wait_ms = WATCH_NEAR_MS;
-        else if (wait_ms < 0)
+        else if (wait_ms < 0 && (host->children != 0 || (host->memory != 0 && host->group < 0)))
             wait_ms = WATCH_FAR_MS;
+        flee = flee || host->children != 0;
     }
+    if (flee) /* whoever left both parent and session would not be counted */
+        kill_strays(launcher, false);
     return wait_ms;
 }
 
@@ -589,10 +583,11 @@ static void wait_for_something(struct launcher *launcher, int timeout_ms)
     short wanted = launcher->first == NULL || launcher->crowded ? POLLIN : POLLIN | POLLOUT;
     if (launcher->crowded && (timeout_ms < 0 || timeout_ms > CROWDED_MS))
         timeout_ms = CROWDED_MS;
-    struct pollfd fds[3] = {{.fd = launcher->control, .events = wanted},
+    struct pollfd fds[4] = {{.fd = launcher->control, .events = wanted},
                             {.fd = launcher->children, .events = POLLIN},
-                            {.fd = launcher->parent, .events = POLLIN}};
-    if (poll(fds, 3, timeout_ms) < 0)
+                            {.fd = launcher->parent, .events = POLLIN},
+                            {.fd = launcher->guard, .events = POLLIN}};
+    if (poll(fds, 4, timeout_ms) < 0)
         return;
     if (fds[1].revents != 0) { /* before requests: what they tell is newer */
         read_child_signals(launcher);
@@ -602,7 +597,7 @@ static void wait_for_something(struct launcher *launcher, int timeout_ms)
     if (fds[0].revents != 0)
         while (receive(launcher))
             ;
-    if ((fds[0].revents & (POLLHUP | POLLERR)) != 0 || fds[2].revents != 0)
+    if ((fds[0].revents & (POLLHUP | POLLERR)) != 0 || fds[2].revents != 0 || fds[3].revents != 0)
         launcher->ended = true;
 }
 
@@ -629,27 +624,22 @@ static void end_everything(struct launcher *launcher)
     drop_leftovers(launcher);
 }
 
-/* A terminal's Ctrl-C and a service manager's SIGTERM are for the parent to judge. */
 static bool prepare(struct launcher *launcher)
 {
-    sigset_t blocked;
-    sigset_t child;
-    sigfillset(&blocked);
-    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
-    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
-        sigdelset(&blocked, crashes[i]);
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    if (sigprocmask(SIG_SETMASK, &blocked, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-        return false;
-    prctl(PR_SET_NAME, "muster-launcher", 0, 0, 0);
-    launcher->children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    launcher->children = muster__launcher_guard_prepare("muster-launcher");
     launcher->control = MUSTER__LAUNCHER_FD_CONTROL;
     launcher->parent = MUSTER__LAUNCHER_FD_PARENT;
     launcher->last = &launcher->first;
     launcher->oom_kills = read_oom_kills();
     launcher->oom_looked_us = muster__now_us();
     return launcher->children >= 0;
+}
+
+/* The parent knows the guard; it hears who we are. */
+static void introduce(struct launcher *launcher)
+{
+    const struct muster__launcher_reply text = {.answer = MUSTER__LAUNCHER_RUNS, .pid = getpid()};
+    reply(launcher, &text, (int)syscall(SYS_pidfd_open, getpid(), 0));
 }
 
 static bool is_packet_socket(int fd)
@@ -682,6 +672,8 @@ static void clean_up(struct launcher *launcher)
         close(launcher->groups);
     if (launcher->children >= 0)
         close(launcher->children);
+    if (launcher->guard >= 0)
+        close(launcher->guard);
     free(launcher);
 }
 
@@ -705,11 +697,14 @@ int muster__launcher_main(int argument_count, char **arguments)
         return 1;
     launcher->groups = -1;
     launcher->children = -1;
+    muster__launcher_guard(MUSTER__LAUNCHER_FD_CONTROL, &launcher->guard);
     bool ready = prepare(launcher);
-    if (ready)
+    if (ready) {
         launcher->groups = open_groups(argument_count, arguments);
+        introduce(launcher);
+    }
     while (ready && !launcher->ended)
-        wait_for_something(launcher, watch_memory(launcher));
+        wait_for_something(launcher, watch(launcher));
     if (ready)
         end_everything(launcher);
     clean_up(launcher);

@@ -91,6 +91,7 @@ void muster__link_destroy(struct muster__link *link)
     muster__link_close(link);
     MUSTER_CHECK(!link->out.writing && link->in.delivering == NULL);
     muster__link_forget_incoming(link);
+    muster__link_drop_unread_descriptors(link);
     close(link->options.data_fd);
     if (link->options.descriptor_fd >= 0)
         close(link->options.descriptor_fd);

@@ -9,7 +9,7 @@
  * Sending.  A message is encoded at once, and is either written by the caller (MUSTER__LINK_NOW) or
  * waits, with others, for muster__link_flush().  Messages of one lane arrive in the order in which
  * they were sent.  A lane is a worker, for what its opener says of an actor (and for all that names
- * no actor), and an actor, for what the answering side says of it.  Large values and bodies travel
+ * no actor), an actor, for what the answering side says of it, and a port.  Large values and bodies travel
  * in pieces, round robin over the lanes and behind small messages of other lanes, so that they do
  * not delay those.
  *

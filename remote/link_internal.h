@@ -36,9 +36,9 @@ struct muster__link_item {
 struct muster__link_lane {
     struct muster__link_lane *next; /* active, or waiting to become so */
     struct muster__link_lane *bucket_next;
-    uint64_t key; /* a worker, or an actor */
+    uint64_t key; /* a worker, an actor, or a port */
     bool is_worker;
-    uint32_t worker; /* of all that waits in it */
+    uint32_t worker; /* of all that waits in it; 0: a port's */
     struct muster__link_item *first, *last;
 };
 
@@ -144,5 +144,6 @@ void muster__link_drop_all_locked(struct muster__link *link);
 void muster__link_break(struct muster__link *link, enum muster_status status, const char *sentence);
 /* link_receive.c */
 void muster__link_forget_incoming(struct muster__link *link);
+void muster__link_drop_unread_descriptors(struct muster__link *link);
 
 #endif

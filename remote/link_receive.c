@@ -62,11 +62,24 @@ static void tell_end(struct muster__link *link)
 
 /* ---- descriptors ---- */
 
+/* As many as the kernel lets travel in one packet.  What a packet has no room for the kernel closes, as it is. */
+#define PACKET_MOST 253
+#define EMPTY_MOST 1024
+
+/* A socket of the other side's may be set to linger: then whoever closes it last waits for a peer that may never
+ * answer.  This thread polls, so that is taken off first. */
+static void drop(int descriptor)
+{
+    static const struct linger at_once;
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(descriptor);
+}
+
 static void close_all(const int *descriptors, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         if (descriptors[i] >= 0)
-            close(descriptors[i]);
+            drop(descriptors[i]);
 }
 
 /* Takes the descriptors out of a packet: their number, at most `limit`; the others are closed. */
@@ -84,20 +97,20 @@ static uint32_t unpack(struct msghdr *packet, int *descriptors, uint32_t limit)
             if (count < limit)
                 descriptors[count++] = descriptor;
             else
-                close(descriptor);
+                drop(descriptor);
         }
     }
     return count;
 }
 
-/* One packet.  False: there is none, or the link has failed. */
-static bool receive_packet(struct muster__link *link, struct muster__link_parked *ret_parked)
+/* One packet, whatever it is.  False: there is none, or an empty one; *ret_good: it is what it should be. */
+static bool read_packet(struct muster__link *link, struct muster__link_parked *ret_parked, bool *ret_good)
 {
     uint32_t words[3] = {0};
     struct iovec vector = {words, sizeof words};
     union {
         struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int) * MUSTER__WIRE_DESCRIPTOR_LIMIT)];
+        char room[CMSG_SPACE(sizeof(int) * PACKET_MOST)];
     } control;
     struct msghdr packet = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
@@ -105,13 +118,21 @@ static bool receive_packet(struct muster__link *link, struct muster__link_parked
     do
         length = recvmsg(link->options.descriptor_fd, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (length < 0 && errno == EINTR);
-    if (length <= 0)
+    if (length < 0)
         return false;
     ret_parked->count = unpack(&packet, ret_parked->descriptors, MUSTER__WIRE_DESCRIPTOR_LIMIT);
     ret_parked->ticket = le32toh(words[0]);
-    bool is_good = length == 8 && (packet.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) == 0 &&
-                   ret_parked->count > 0 && ret_parked->count == le32toh(words[1]) &&
-                   ret_parked->ticket != 0;
+    *ret_good = length == 8 && (packet.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) == 0 && ret_parked->count > 0 &&
+                ret_parked->count == le32toh(words[1]) && ret_parked->ticket != 0;
+    return length > 0 || ret_parked->count > 0;
+}
+
+/* False: there is none, or the link has failed. */
+static bool receive_packet(struct muster__link *link, struct muster__link_parked *ret_parked)
+{
+    bool is_good = false;
+    if (!read_packet(link, ret_parked, &is_good))
+        return false;
     if (!is_good) {
         close_all(ret_parked->descriptors, ret_parked->count);
         fail(link, MUSTER_INVALID_ARGUMENT, "a bad packet of descriptors");
@@ -194,6 +215,21 @@ void muster__link_forget_incoming(struct muster__link *link)
     for (unsigned i = 0; i < link->in.parked_count; i++)
         close_all(link->in.parked[i].descriptors, link->in.parked[i].count);
     link->in.parked_count = 0;
+}
+
+/* Before the last look at it: what nobody ever asked for is in there still, and would be closed with it. */
+void muster__link_drop_unread_descriptors(struct muster__link *link)
+{
+    struct muster__link_parked next;
+    bool is_good;
+    /* An empty packet looks like the end; no socket holds more of them than this. */
+    for (int empty = 0; link->options.descriptor_fd >= 0 && empty < EMPTY_MOST; empty++)
+        if (read_packet(link, &next, &is_good)) {
+            close_all(next.descriptors, next.count);
+            empty = -1;
+        } else if (errno == EAGAIN) {
+            break;
+        }
 }
 
 static enum muster__wire_side peer(const struct muster__link *link)

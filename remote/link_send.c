@@ -50,8 +50,10 @@ static struct muster__link_lane **bucket(struct muster__link *link, uint64_t key
 static bool lane_key(const struct muster__link *link, const struct muster__wire_message *message,
                      uint64_t *ret_key, bool *ret_is_worker)
 {
-    if (message->worker == 0)
-        return false;
+    *ret_is_worker = false;
+    *ret_key = message->actor;
+    if (message->worker == 0) /* a port has its own, in both directions */
+        return message->actor != 0;
     enum muster__wire_side opener = message->actor % 2 == 0 ? MUSTER__WIRE_PARENT : MUSTER__WIRE_CHILD;
     *ret_is_worker = message->actor == 0 || opener == link->options.side;
     *ret_key = *ret_is_worker ? message->worker : message->actor;
@@ -66,7 +68,8 @@ static struct muster__link_lane *find_lane(struct muster__link *link,
     if (link->out.active.count == 0 || !lane_key(link, message, &key, &is_worker))
         return NULL;
     struct muster__link_lane *lane = *bucket(link, key);
-    while (lane != NULL && (lane->key != key || lane->is_worker != is_worker))
+    while (lane != NULL && (lane->key != key || lane->is_worker != is_worker ||
+                            (lane->worker == 0) != (message->worker == 0)))
         lane = lane->bucket_next;
     return lane;
 }
@@ -781,7 +784,8 @@ static enum muster_status classify(struct muster__link *link, struct outgoing *o
     }
     uint64_t total = muster__wire_value_total(&message->value);
     outgoing->is_bulk = total > MUSTER__WIRE_INLINE;
-    if (total > link->options.value_limit || (outgoing->is_bulk && message->worker == 0))
+    if (total > link->options.value_limit ||
+        (outgoing->is_bulk && message->worker == 0 && message->actor == 0))
         return MUSTER_INVALID_ARGUMENT;
     return MUSTER_OK;
 }

@@ -13,10 +13,11 @@ int main(int argc, char **argv)
     struct stat data;
     if (argc >= 2 && strcmp(argv[1], "--launcher") == 0)
         return muster__launcher_main(argc - 2, argv + 2);
-    if (argc != 1 || fstat(MUSTER__HOST_FD_DATA, &data) < 0 || !S_ISSOCK(data.st_mode)) {
+    const char *readable = argc == 3 && strcmp(argv[1], "--readable") == 0 ? argv[2] : NULL;
+    if ((argc != 1 && !readable) || fstat(MUSTER__HOST_FD_DATA, &data) < 0 || !S_ISSOCK(data.st_mode)) {
         fprintf(stderr, "muster-host %s: hosts workers for a program that uses libmuster, which starts it\n",
                 muster_version());
         return 2;
     }
-    return muster__child_main();
+    return muster__child_main(readable);
 }

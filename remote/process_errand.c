@@ -17,6 +17,7 @@
 static void destroy(struct process_errand *errand)
 {
     struct process_host *host = errand->worker->host;
+    muster__slot_release(errand->slot);
     muster_value_release(errand->request.data);
     muster_value_release(errand->arguments);
     pthread_mutex_lock(&host->lock);
@@ -106,7 +107,24 @@ static void dispatch_destroyed(struct muster__request *request)
     destroy(MUSTER_CONTAINER_OF(request, struct process_errand, request));
 }
 
-static const struct muster__request_class dispatch_class = {dispatch_settled, dispatch_destroyed, NULL};
+static void dispatch_posted(struct muster__request *request, struct muster__slot *slot)
+{
+    struct process_errand *errand = MUSTER_CONTAINER_OF(request, struct process_errand, request);
+    if (errand->slot)
+        return; /* the first one took it back, for the next instance of the same worker */
+    muster__slot_acquire(slot);
+    errand->slot = slot;
+}
+
+static const struct muster__request_class dispatch_class = {
+    .settled = dispatch_settled, .destroy = dispatch_destroyed, .posted = dispatch_posted};
+
+/* The child does not know for whose sake its worker was started. */
+static uint64_t keepalive_of(const struct process_worker *worker, uint64_t told_us)
+{
+    uint64_t granted_us = worker->options.slot ? muster__slot_sample(worker->options.slot).granted_until_us : 0;
+    return granted_us && (!told_us || granted_us < told_us) ? granted_us : told_us;
+}
 
 static void dispatch(struct process_errand *errand, const struct muster__wire_message *message)
 {
@@ -115,11 +133,11 @@ static void dispatch(struct process_errand *errand, const struct muster__wire_me
     pthread_mutex_lock(&worker->host->lock);
     bool gone = worker->gone;
     pthread_mutex_unlock(&worker->host->lock);
-    request->keepalive_until_us = message->request.keepalive_until_us;
+    request->keepalive_until_us = keepalive_of(worker, message->request.keepalive_until_us);
     enum muster_status status = MUSTER_TERMINATED;
     if (!gone)
         status = worker->options.listener->dispatch(worker->options.user_data, errand->scope, request,
-                                                    message->request.keepalive_until_us);
+                                                    request->keepalive_until_us);
     if (status != MUSTER_OK)
         (void)muster__request_fail(request, status, NULL);
     muster__request_release(request);
@@ -155,14 +173,15 @@ static bool find_binding(const struct muster_bindings *bindings, const char *pat
 static void run_call(struct process_errand *errand)
 {
     struct muster__binding binding;
-    bool found = find_binding(errand->worker->options.bindings, errand->name, &binding);
+    bool canceled = atomic_load(&errand->canceled);
+    bool found = !canceled && find_binding(errand->worker->options.bindings, errand->name, &binding);
     struct muster_host_call *call = NULL;
     if (found) {
         call = muster__host_call_new(binding.path, binding.function, binding.user_data, errand->arguments);
         errand->arguments = NULL;
     }
     if (!call) {
-        send_result(errand, found ? MUSTER_NO_MEMORY : MUSTER_NOT_FOUND, NULL, NULL);
+        send_result(errand, found ? MUSTER_NO_MEMORY : canceled ? MUSTER_CANCELED : MUSTER_NOT_FOUND, NULL, NULL);
         destroy(errand);
     } else if (muster__host_call_run(call) || !muster__host_call_open(call, call_ended, errand)) {
         answer_call(errand, call);
@@ -185,7 +204,9 @@ static void run_load(struct process_errand *errand)
                            : worker->script && worker->script->url ? worker->script->url
                                                                      : worker->options.script_url;
     forget(errand);
-    message.status = muster__loader_load(worker->options.loader, errand->name, importer, &script, &error);
+    message.status = atomic_load(&errand->canceled)
+                         ? MUSTER_CANCELED
+                         : muster__loader_load(worker->options.loader, errand->name, importer, &script, &error);
     if (message.status == MUSTER_OK && !script->text) {
         message.status = MUSTER_UNSUPPORTED;
     } else if (message.status == MUSTER_OK) {
@@ -333,6 +354,28 @@ static void on_load(struct process_errand *errand, const struct muster__wire_mes
     muster__process_host_kill(errand->worker->host, "memory ran out while it asked for a script");
     forget(errand);
     destroy(errand);
+}
+
+/* A dispatch is settled at once and leaves its slot, or its worker is told; what waits for the actor is not begun; a
+ * binding that runs is the embedder's to end. */
+void muster__process_errand_cancel(struct process_worker *worker, const struct muster__wire_message *message)
+{
+    struct process_host *host = worker->host;
+    struct process_errand *errand = NULL;
+    pthread_mutex_lock(&host->lock);
+    struct muster__id_node *node = muster__id_map_find(&host->errands, message->actor);
+    if (node)
+        errand = MUSTER_CONTAINER_OF(node, struct process_errand, node);
+    if (errand && errand->worker == worker)
+        atomic_store(&errand->canceled, true);
+    bool live = errand && errand->worker == worker && errand->request.class &&
+                muster__request_try_acquire(&errand->request);
+    pthread_mutex_unlock(&host->lock);
+    if (!live)
+        return; /* it has been answered, or will be */
+    if (muster__request_fail(&errand->request, MUSTER_CANCELED, NULL) && errand->slot)
+        muster__slot_cancel(errand->slot, &errand->request);
+    muster__request_release(&errand->request);
 }
 
 void muster__process_errand_frame(struct process_worker *worker, struct muster__wire_message *message)

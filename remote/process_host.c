@@ -44,6 +44,7 @@ void muster__process_host_release(struct process_host *host)
 {
     if (atomic_fetch_sub(&host->references, 1) != 1)
         return;
+    muster__link_ports_destroy(host->ports);
     muster__link_destroy(host->link);
     muster__shared_memory_destroy(host->memory);
     muster__last_words_reader_clean_up(&host->own.words);
@@ -96,6 +97,7 @@ void muster__process_host_kill(struct process_host *host, const char *reason)
         (void)muster__process_kill(process, SIGKILL);
     pthread_mutex_unlock(&host->lock);
     atomic_fetch_or(&host->taken, PROCESS_DRAINING);
+    atomic_store(&host->doomed, true);
 }
 
 void muster__process_host_distrust(struct process_host *host, const char *format, ...)
@@ -152,7 +154,7 @@ static void on_worker_frame(struct process_host *host, struct muster__wire_messa
         return;
     }
     switch (message->type) {
-    case MUSTER__WIRE_CANCEL: break; /* what was asked of us ends soon anyway */
+    case MUSTER__WIRE_CANCEL: muster__process_errand_cancel(worker, message); break;
     case MUSTER__WIRE_DISPATCH:
     case MUSTER__WIRE_BINDING_CALL:
     case MUSTER__WIRE_LOAD: muster__process_errand_frame(worker, message); break;
@@ -181,6 +183,11 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
     case MUSTER__WIRE_BODY_END:
     case MUSTER__WIRE_BODY_ABORT:
     case MUSTER__WIRE_BODY_CREDIT: muster__process_request_frame(host, message); break;
+    case MUSTER__WIRE_PORT_OPEN:
+    case MUSTER__WIRE_PORT_MESSAGE:
+    case MUSTER__WIRE_PORT_CLOSE:
+    case MUSTER__WIRE_PORT_CREDIT:
+    case MUSTER__WIRE_PORT_MOVED: muster__link_ports_frame(host->ports, message); break;
     default: on_worker_frame(host, message); break;
     }
 }
@@ -250,6 +257,7 @@ static void on_drained(void *user_data)
 {
     struct process_host *host = user_data;
     struct process_worker *stalled;
+    muster__link_ports_drained(host->ports);
     pthread_mutex_lock(&host->lock);
     uint64_t until = host->last_stall;
     pthread_mutex_unlock(&host->lock);
@@ -446,6 +454,7 @@ static void unlist_host(struct process_host *host)
     *(host->previous ? &host->previous->next : &processes->hosts) = host->next;
     if (host->next)
         host->next->previous = host->previous;
+    pthread_cond_broadcast(&processes->one_less);
     pthread_mutex_unlock(&processes->lock);
     atomic_fetch_sub(&processes->count, 1);
 }
@@ -473,6 +482,8 @@ void muster__process_host_bury(struct process_host *host)
         muster__process_worker_release(worker);
         muster__process_worker_release(worker); /* the map's */
     }
+    muster__process_host_part(host);
+    muster__link_ports_end(host->ports);
     unlist_host(host);
     atomic_store(&host->dead, true);
     muster__process_host_release(host);
@@ -484,6 +495,8 @@ static void finish(struct process_host *host, const char *sentence, bool in_orde
     (void)muster__pool_timer_cancel(host->processes->options.pool, &host->timer);
     log_host(host, in_order ? MUSTER_LOG_DEBUG : MUSTER_LOG_ERROR, sentence);
     end_workers(host, sentence);
+    muster__process_host_part(host);
+    muster__link_ports_end(host->ports); /* what was to go with requests that move is out of it */
     muster__process_requests_abort(host, sentence);
     muster__process_destroy(process);
     unlist_host(host);
@@ -506,7 +519,7 @@ static void on_exited(struct muster__process *process, const struct muster__exit
     (void)process;
     wait_for_birth(host);
     read_the_rest(host);
-    host->own.blames = report->cause == MUSTER__EXIT_MEMORY_LIMIT || muster__exit_is_oom(report) ||
+    host->own.blames = muster__exit_is_limit(report) || muster__exit_is_oom(report) ||
                        (report->cause == MUSTER__EXIT_BY_ITSELF && report->signal != SIGKILL && report->signal != SIGTERM &&
                         !host->keep.shut_down);
     describe_death(host, report, sentence, sizeof sentence);
@@ -678,6 +691,15 @@ static bool host_is_ready(struct muster__host *base)
     return atomic_load(&of(base)->said_hello);
 }
 
+static int host_pid(struct muster__host *base)
+{
+    struct process_host *host = of(base);
+    pthread_mutex_lock(&host->lock);
+    int pid = host->process ? (int)muster__process_pid(host->process) : 0; /* under the lock: exited takes it away */
+    pthread_mutex_unlock(&host->lock);
+    return pid > 0 ? pid : 0;
+}
+
 static void host_destroy(struct muster__host *base)
 {
     struct process_host *host = of(base);
@@ -694,6 +716,7 @@ static const struct muster__host_class host_class = {
     .refresh = host_refresh,
     .is_worn = host_is_worn,
     .is_ready = host_is_ready,
+    .pid = host_pid,
     .destroy = host_destroy,
 };
 
@@ -723,6 +746,36 @@ static bool open_ends(struct ends *ends)
     return open;
 }
 
+static void host_acquire(void *user_data)
+{
+    muster__process_host_acquire(user_data);
+}
+
+static void host_release(void *user_data)
+{
+    muster__process_host_release(user_data);
+}
+
+static void ports_fault(void *user_data, const char *sentence)
+{
+    muster__process_host_distrust(user_data, "%s", sentence);
+}
+
+static enum muster_status make_ports(struct process_host *host)
+{
+    const struct muster__link_ports_options options = {
+        .link = host->link,
+        .pool = host->processes->options.pool,
+        .side = MUSTER__WIRE_PARENT,
+        .fault = ports_fault,
+        .acquire = host_acquire,
+        .release = host_release,
+        .meet = muster__process_hosts_meet,
+        .user_data = host,
+    };
+    return muster__link_ports_new(&options, &host->ports);
+}
+
 static enum muster_status make_link(struct process_host *host, struct ends *ends)
 {
     const struct muster__link_options options = {
@@ -741,10 +794,10 @@ static enum muster_status make_link(struct process_host *host, struct ends *ends
     return status;
 }
 
-static enum muster_status spawn(struct process_host *host, const struct ends *ends,
+static enum muster_status spawn(struct process_host *host, const struct ends *ends, const char *readable,
                                 struct muster_error *error)
 {
-    const struct muster__processes_options *options = &host->processes->options;
+    const char *const arguments[] = {"--readable", readable, NULL};
     const struct muster__process_options process = {
         .name = host->name,
         .descriptors = {[MUSTER__HOST_FD_ERRORS] = ends->errors[1],
@@ -752,11 +805,12 @@ static enum muster_status spawn(struct process_host *host, const struct ends *en
                         [MUSTER__HOST_FD_DATA] = ends->data[1],
                         [MUSTER__HOST_FD_LAST_WORDS] = ends->words[1],
                         [MUSTER__HOST_FD_MEMORY] = muster__shared_memory_fd(host->memory)},
+        .arguments = readable ? arguments : NULL,
         .environment = host->processes->environment,
-        .open_files = options->open_files,
-        .processes = options->process_limit,
-        .cpu_seconds = options->cpu_seconds,
-        .memory = options->memory_limit,
+        .open_files = host->limits.open_files,
+        .children = host->limits.children,
+        .cpu_seconds = host->limits.cpu_seconds,
+        .memory = host->limits.memory,
         .spawned = on_spawned,
         .exited = on_exited,
         .user_data = host,
@@ -783,11 +837,11 @@ static enum muster_status add_sources(struct process_host *host)
 }
 
 /* Under its lock, for which its first callback waits. */
-static enum muster_status be_born(struct process_host *host, const struct ends *ends,
+static enum muster_status be_born(struct process_host *host, const struct ends *ends, const char *readable,
                                   struct muster_error *error)
 {
     pthread_mutex_lock(&host->lock);
-    enum muster_status status = spawn(host, ends, error);
+    enum muster_status status = spawn(host, ends, readable, error);
     if (status == MUSTER_OK) {
         muster__process_host_acquire(host); /* the process's, until it is dead */
         list_host(host);
@@ -800,6 +854,7 @@ static enum muster_status be_born(struct process_host *host, const struct ends *
 }
 
 enum muster_status muster__process_host_new(struct muster__processes *processes, unsigned number,
+                                            const struct muster__process_needs *needs,
                                             struct process_host **ret_host, struct muster_error *error)
 {
     struct ends ends;
@@ -808,6 +863,7 @@ enum muster_status muster__process_host_new(struct muster__processes *processes,
         return MUSTER_NO_MEMORY;
     atomic_init(&host->references, 1);
     host->processes = processes;
+    host->limits = needs->limits;
     host->base.class = &host_class;
     host->flusher.flush = flush;
     host->timer.fire = timer_fire;
@@ -828,7 +884,9 @@ enum muster_status muster__process_host_new(struct muster__processes *processes,
     if (status == MUSTER_OK)
         status = make_link(host, &ends);
     if (status == MUSTER_OK)
-        status = be_born(host, &ends, error);
+        status = make_ports(host);
+    if (status == MUSTER_OK)
+        status = be_born(host, &ends, needs->readable, error);
     if (status == MUSTER_SYSTEM && !error->message)
         muster_error_set(error, status, "cannot make a process for workers: %s", strerror(errno));
     close_ends(&ends, 1);
@@ -862,13 +920,13 @@ enum muster_status muster__process_host_assign(struct process_host *host,
                                                      .isolation = host->isolation,
                                                      .trust = request->trust,
                                                      .cores = options->threads,
-                                                     .memory_limit = options->memory_limit};
+                                                     .memory_limit = host->limits.memory};
     hello.hello.version = MUSTER__WIRE_VERSION;
     hello.hello.threads = options->threads;
     hello.hello.trust = request->trust;
     hello.hello.grants = grants_of(options);
     hello.hello.word_count = WORDS;
-    hello.hello.memory = options->memory_limit;
+    hello.hello.memory = host->limits.memory;
     hello.hello.heartbeat_us = options->heartbeat_us;
     hello.hello.name = host->name;
     atomic_store(&host->heard_us, muster__now_us());

@@ -4,6 +4,7 @@
  *   process_host.c    one process: spawn, link, frames, heartbeat, death
  *   process_worker.c  one worker in it: the same calls and the same listener as a worker on threads
  *   process_request.c one request under way to a worker
+ *   process_direct.c  channels between two processes, for their ports
  *   process_errand.c  what a worker asks of this side: other workers, bindings, scripts
  *
  * One lock a host guards its maps and lists; nothing is called under it but the link.  Frames, the end of the link and the
@@ -16,6 +17,7 @@
 #include "remote/last_words.h"
 #include "remote/launcher.h"
 #include "remote/link.h"
+#include "remote/link_port.h"
 #include "remote/processes.h"
 #include "remote/shared_memory.h"
 #include "remote/wire_value.h"
@@ -28,6 +30,7 @@ struct process_worker;
 
 struct muster__processes {
     struct muster__processes_options options;
+    struct muster__process_needs usual;
     struct muster__launcher *launcher;
     const char *const *environment; /* that hosts get beside the usual; NULL: nothing */
     char *environment_text;
@@ -37,6 +40,9 @@ struct muster__processes {
     pthread_mutex_t lock;
     struct process_host *spare; /* under the lock, as what follows */
     struct process_host *hosts; /* whose processes may be alive */
+    struct process_direct *directs; /* channels between two of them */
+    uint32_t last_direct;
+    pthread_cond_t one_less;    /* of them */
     unsigned last_number;
     bool stopped;
 };
@@ -53,12 +59,15 @@ struct process_host {
     struct muster__processes *processes;
     char name[24];
     char *isolation;
+    struct muster__process_limits limits;
     atomic_uint taken; /* by how many workers; PROCESS_DRAINING: by no more */
+    atomic_bool doomed; /* killed by us, so its end is near */
     atomic_bool dead;
     atomic_uint_fast64_t turns; /* of workers that are gone */
 
     struct muster__process *process;
     struct muster__link *link;
+    struct muster__link_ports *ports;
     struct muster__pool_source source;
     struct muster__pool_flusher flusher;
     atomic_bool flush_comes; /* and holds a reference */
@@ -143,6 +152,7 @@ struct process_request {
     bool streams, answer_streams; /* there is such a body */
     unsigned parts; /* the request, and bodies under way; the map lets go at 0 */
     struct muster__body_pump *body, *answer;
+    uint64_t *ports; /* that went with it, as many as its mail has; NULL: none */
 };
 
 /* Something that the child opened. */
@@ -152,6 +162,8 @@ struct process_errand {
     struct process_worker *worker;
     void (*run)(struct process_errand *errand); /* thread: the worker's actor */
     struct muster__request request;             /* DISPATCH */
+    struct muster__slot *slot;                  /* which took it */
+    atomic_bool canceled;                       /* nobody wants it any more */
     char *name, *scope;                         /* also: binding's path; url and importer */
     struct muster_value *arguments;
     uint64_t bytes; /* of its value, as counted in the host's errand_bytes */
@@ -164,6 +176,7 @@ void muster__processes_log(struct muster__processes *processes, enum muster_log_
 /* process_host.c */
 MUSTER_MUST_CHECK enum muster_status muster__process_host_new(struct muster__processes *processes,
                                                               unsigned number,
+                                                              const struct muster__process_needs *needs,
                                                               struct process_host **ret_host,
                                                               struct muster_error *error);
 /* Thread: coordinator, once: it belongs to somebody from now on. */
@@ -186,6 +199,12 @@ void muster__process_host_kill(struct process_host *host, const char *reason);
 void muster__process_host_distrust(struct process_host *host, const char *format, ...) MUSTER_PRINTF(2, 3);
 /* MUSTER__LINK_NOW where nobody flushes soon by itself. */
 unsigned muster__process_host_urgency(const struct process_host *host);
+
+/* process_direct.c; thread: any. */
+/* As struct muster__link_ports_options wants it. */
+bool muster__process_hosts_meet(void *user_data, void *other_user_data, uint64_t *ret_id);
+/* It is dead, or about to be forgotten. */
+void muster__process_host_part(struct process_host *host);
 
 /* process_worker.c */
 MUSTER_MUST_CHECK enum muster_status
@@ -230,6 +249,8 @@ void muster__process_requests_abort(struct process_host *host, const char *messa
 
 /* process_errand.c; thread: poller. */
 void muster__process_errand_frame(struct process_worker *worker, struct muster__wire_message *message);
+/* CANCEL of what it has asked. */
+void muster__process_errand_cancel(struct process_worker *worker, const struct muster__wire_message *message);
 /* Thread: the worker's actor.  True: there may be more. */
 bool muster__process_errand_run_one(struct process_worker *worker);
 

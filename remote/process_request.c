@@ -18,6 +18,7 @@ static void release(struct process_request *request)
     muster__body_pump_release(request->body);
     muster__body_pump_release(request->answer);
     muster__process_worker_release(request->worker);
+    free(request->ports);
     free(request);
 }
 
@@ -92,6 +93,35 @@ static void release_body(void *owner)
     muster__request_release(owner);
 }
 
+/* ---- its mail ---- */
+
+/* The ends go over, held until the child begins the request: until then they can be taken back. */
+static enum muster_status open_mail(struct process_request *request, struct muster__request *base)
+{
+    struct muster__port_message *mail = base->mail;
+    if (!mail || !mail->port_count)
+        return MUSTER_OK;
+    if (mail->port_count > MUSTER__WIRE_PORT_LIMIT)
+        return MUSTER_INVALID_ARGUMENT;
+    request->ports = calloc(mail->port_count, sizeof *request->ports);
+    if (!request->ports)
+        return MUSTER_NO_MEMORY;
+    for (size_t i = 0; i < mail->port_count; i++) {
+        struct muster__port *port = mail->ports[i];
+        mail->ports[i] = NULL;
+        request->ports[i] = port ? muster__link_ports_open(request->worker->host->ports, port, true) : 0;
+    }
+    return MUSTER_OK;
+}
+
+/* The child never began the request.  What cannot be as it was stays NULL, which is sent as a closed one. */
+static void take_mail_back(struct process_request *request, struct muster__request *base)
+{
+    for (size_t i = 0; request->ports && i < base->mail->port_count; i++)
+        if (request->ports[i])
+            base->mail->ports[i] = muster__link_ports_take_back(request->worker->host->ports, request->ports[i]);
+}
+
 /* Bytes that the request holds itself: it lives until they were sent. */
 static enum muster_status send_with_body(struct process_host *host, const struct muster__wire_message *message,
                                          struct muster__request *base)
@@ -104,8 +134,17 @@ static enum muster_status send_with_body(struct process_host *host, const struct
     return status;
 }
 
+/* What the mail says beside its data: who sent it. */
+static enum muster_status pack_head(const struct muster__request *base, struct muster__packed_value *head)
+{
+    if (!base->mail || !base->mail->head || base->kind == MUSTER__REQUEST_FETCH)
+        return MUSTER_OK;
+    enum muster_status status = muster__wire_value_pack(base->mail->head, head, NULL);
+    return status == MUSTER_OK && head->wire.buffer_count ? MUSTER_UNSUPPORTED : status;
+}
+
 static enum muster_status send_opening(struct process_request *request, struct muster__request *base,
-                                       struct muster__packed_value *data)
+                                       struct muster__packed_value *data, const struct muster__packed_value *head)
 {
     struct process_host *host = request->worker->host;
     struct muster__wire_message message = {.type = MUSTER__WIRE_REQUEST,
@@ -116,9 +155,16 @@ static enum muster_status send_opening(struct process_request *request, struct m
     message.request.keepalive_until_us = base->keepalive_until_us;
     message.request.started_word = request->word;
     message.request.idempotent = base->idempotent;
-    if (base->kind != MUSTER__REQUEST_FETCH)
+    if (base->kind != MUSTER__REQUEST_FETCH) {
+        message.ports = request->ports;
+        message.port_count = request->ports ? base->mail->port_count : 0;
+        message.host_count = data->hosts;
+        message.request.details = head->wire.bytes;
         return muster__wire_value_send(host->link, &message, muster__process_host_urgency(host), data);
+    }
     put_http(&message, &base->http);
+    if (!data->wire.buffer_count)
+        message.request.details = data->wire.bytes;
     if (muster__wire_in_pieces(&message))
         return send_with_body(host, &message, base);
     return muster__link_send(host->link, &message, muster__process_host_urgency(host));
@@ -191,7 +237,7 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
                                                 struct muster__request *base, bool control)
 {
     struct process_host *host = worker->host;
-    struct muster__packed_value data = {0};
+    struct muster__packed_value data = {0}, head = {0};
     struct process_request *request = calloc(1, sizeof *request);
     if (!request)
         return MUSTER_NO_MEMORY;
@@ -209,24 +255,31 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
     request->streams = base->http.body_stream != NULL;
     muster__process_worker_acquire(worker);
     muster__request_acquire(base); /* it may have its answer before we are done here */
-    if (base->kind != MUSTER__REQUEST_FETCH) {
+    if (base->data) {
         struct muster_error error = {0};
-        status = muster__wire_value_pack(base->data, &data, &error);
+        status = muster__wire_value_pack_with_ports(base->data, base->mail ? base->mail->port_count : 0, &data,
+                                                    &error);
         if (status == MUSTER_UNSUPPORTED) /* it cannot be said at all: that is the answer */
             (void)muster__request_settle(base,
                                          &(struct muster__outcome){.status = status, .error = &error});
         muster_error_clean_up(&error);
     }
     if (status == MUSTER_OK)
+        status = pack_head(base, &head);
+    if (status == MUSTER_OK && base->kind != MUSTER__REQUEST_FETCH)
+        status = open_mail(request, base);
+    if (status == MUSTER_OK)
         status = enlist(request);
     bool listed = status == MUSTER_OK;
     if (listed)
-        status = send_opening(request, base, &data);
+        status = send_opening(request, base, &data, &head);
     muster__wire_value_clean_up(&data);
+    muster__wire_value_clean_up(&head);
     bool ours = status == MUSTER_OK || !listed || delist(request);
     if (!ours) {
         status = MUSTER_OK; /* whoever ended it took it */
     } else if (status != MUSTER_OK) {
+        take_mail_back(request, base);
         muster__shared_memory_give_back(host->memory, request->word);
         atomic_store(&request->references, 1);
     } else if (base->http.body_stream) {
@@ -326,6 +379,7 @@ static void keep_for_next(struct process_request *request)
     if (!base)
         return;
     bool over = request->control || muster__request_is_settled(base);
+    take_mail_back(request, base);
     if (over || !take_body_back(request)) {
         (void)muster__request_fail(base, over ? MUSTER_TERMINATED : MUSTER_RETRY, NULL);
         let_go(request, base);

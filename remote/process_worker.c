@@ -19,11 +19,7 @@ static struct process_worker *of(struct muster__remote_worker *base)
 static void destroy(struct process_worker *worker)
 {
     muster__script_destroy(worker->script);
-    muster__slot_release(worker->options.slot);
-    muster_bindings_release(worker->options.bindings);
-    free((char *)worker->options.script_url);
-    free((char *)worker->options.name);
-    free((char *)worker->options.scope);
+    muster__worker_options_clean_up(&worker->options);
     muster__process_host_release(worker->host);
     free(worker);
 }
@@ -163,6 +159,24 @@ static void consumer_release(struct muster__slot_consumer *consumer)
 
 /* ---- the end ---- */
 
+/* Its ports, if START did not take them along: they are closed, or sent. */
+static void take_ports(struct process_worker *worker, struct muster__port *ret_ports[2])
+{
+    pthread_mutex_lock(&worker->host->lock);
+    ret_ports[0] = worker->options.host_port;
+    ret_ports[1] = worker->options.port;
+    worker->options.host_port = worker->options.port = NULL;
+    pthread_mutex_unlock(&worker->host->lock);
+}
+
+static void close_ports(struct process_worker *worker)
+{
+    struct muster__port *ports[2];
+    take_ports(worker, ports);
+    muster__port_release(ports[0]);
+    muster__port_release(ports[1]);
+}
+
 static void drop_jobs(struct process_worker *worker)
 {
     muster__process_worker_acquire(worker);
@@ -201,6 +215,7 @@ void muster__process_worker_end(struct process_worker *worker, enum muster_statu
     if (holds)
         muster__slot_unhold(worker->options.slot, worker->options.incarnation);
     drop_jobs(worker);
+    close_ports(worker);
     worker->options.listener->gone(worker->options.user_data, &report);
     muster__process_worker_release(worker); /* the map's */
 }
@@ -378,6 +393,22 @@ static void put_start(struct process_worker *worker, struct muster__wire_message
     message->value.buffer_count = 1;
 }
 
+/* START, with what it names. */
+static enum muster_status send_start_message(struct process_worker *worker, struct muster__wire_message *message)
+{
+    struct process_host *host = worker->host;
+    struct muster__port *ports[2];
+    take_ports(worker, ports);
+    message->start.host_port = ports[0] ? muster__link_ports_open(host->ports, ports[0], false) : 0;
+    message->start.port = ports[1] ? muster__link_ports_open(host->ports, ports[1], false) : 0;
+    enum muster_status status = muster__link_send(host->link, message, muster__process_host_urgency(host));
+    if (status != MUSTER_OK) {
+        muster__link_ports_retract(host->ports, message->start.host_port);
+        muster__link_ports_retract(host->ports, message->start.port);
+    }
+    return status;
+}
+
 static enum muster_status send_start(struct process_worker *worker, struct muster_error *error)
 {
     struct muster__wire_message message = {0};
@@ -396,9 +427,7 @@ static enum muster_status send_start(struct process_worker *worker, struct muste
         bool wanted = !worker->stop_asked && !worker->cancel_asked && !worker->gone;
         worker->sent_start = wanted;
         pthread_mutex_unlock(&worker->host->lock);
-        status = !wanted ? MUSTER_TERMINATED
-                         : muster__link_send(worker->host->link, &message,
-                                             muster__process_host_urgency(worker->host));
+        status = wanted ? send_start_message(worker, &message) : MUSTER_TERMINATED;
     }
     for (size_t i = 0; packed && i < count; i++)
         muster__wire_value_clean_up(&packed[i]);
@@ -530,7 +559,11 @@ static int worker_describe(struct muster__remote_worker *base, char *text, size_
 {
     struct process_worker *worker = of(base);
     pthread_mutex_lock(&worker->host->lock);
-    int length = snprintf(text, size, "%u in flight in %s%s%s", worker->in_flight, worker->host->name,
+    int length = 0;
+    if (size)
+        text[0] = '\0';
+    if (worker->in_flight || worker->holds)
+        length = snprintf(text, size, "%u in flight in %s%s%s", worker->in_flight, worker->host->name,
                           *worker->holding ? ": " : "", worker->holding);
     pthread_mutex_unlock(&worker->host->lock);
     return length;
@@ -562,20 +595,6 @@ static const struct muster__remote_worker_class worker_class = {
     .stats = worker_stats,
     .release = worker_release,
 };
-
-static bool copy_options(struct process_worker *worker, const struct muster__worker_options *options)
-{
-    struct muster__worker_options *own = &worker->options;
-    *own = *options;
-    own->script_url = muster__strdup(options->script_url);
-    own->name = muster__strdup(options->name ? options->name : "");
-    own->scope = muster__strdup(options->scope);
-    if (own->slot)
-        muster__slot_acquire(own->slot);
-    if (own->bindings)
-        muster_bindings_acquire(own->bindings);
-    return own->script_url && own->name && (own->scope || !options->scope);
-}
 
 static bool enlist(struct process_worker *worker)
 {
@@ -610,9 +629,10 @@ enum muster_status muster__process_worker_new(struct process_host *host,
                                                       .cancel = consumer_cancel,
                                                       .acquire = consumer_acquire,
                                                       .release = consumer_release};
-    bool copied = copy_options(worker, options);
+    bool copied = muster__worker_options_copy(&worker->options, options);
     atomic_fetch_add(&worker->references, 1); /* the map's */
     if (!copied || !enlist(worker)) {
+        worker->options.host_port = worker->options.port = NULL; /* still the caller's */
         destroy(worker);
         return copied ? MUSTER_REFUSED : MUSTER_NO_MEMORY;
     }

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #define LIMIT_DEFAULT 64
 #define TRIES_MOST 4
@@ -34,8 +33,8 @@ static void launcher_ready(struct muster__pool_source *source, uint32_t events, 
     muster__launcher_on_ready(MUSTER_CONTAINER_OF(source, struct muster__processes, launcher_source)->launcher);
 }
 
-static enum muster_status make_host(struct muster__processes *processes, struct process_host **ret_host,
-                                    struct muster_error *error)
+static enum muster_status make_host(struct muster__processes *processes, const struct muster__process_needs *needs,
+                                    struct process_host **ret_host, struct muster_error *error)
 {
     if (atomic_load(&processes->count) >= processes->options.limit) {
         muster_error_set(error, MUSTER_REFUSED, "there are %u processes for workers already, which is the limit",
@@ -45,7 +44,7 @@ static enum muster_status make_host(struct muster__processes *processes, struct 
     pthread_mutex_lock(&processes->lock);
     unsigned number = ++processes->last_number;
     pthread_mutex_unlock(&processes->lock);
-    return muster__process_host_new(processes, number, ret_host, error);
+    return muster__process_host_new(processes, number, needs, ret_host, error);
 }
 
 /* ---- the reserve ---- */
@@ -60,7 +59,7 @@ static bool prepare(struct muster__actor *actor)
     pthread_mutex_unlock(&processes->lock);
     if (!wanted)
         return false;
-    enum muster_status status = make_host(processes, &host, &error);
+    enum muster_status status = make_host(processes, &processes->usual, &host, &error);
     if (status == MUSTER_OK) {
         pthread_mutex_lock(&processes->lock);
         bool keep = !processes->spare && !processes->stopped;
@@ -95,6 +94,28 @@ static struct process_host *take_spare(struct muster__processes *processes)
     return NULL;
 }
 
+/* Takes the host.  CLOSED: it is dying, as one in reserve may unseen. */
+static enum muster_status assign(struct process_host *host, const struct muster_placement_request *request,
+                                 struct muster__host **ret_host)
+{
+    enum muster_status status = muster__process_host_assign(host, request);
+    if (status == MUSTER_OK)
+        *ret_host = &host->base;
+    else
+        host->base.class->destroy(&host->base);
+    return status;
+}
+
+enum muster_status muster__processes_make_host(struct muster__processes *processes,
+                                               const struct muster_placement_request *request,
+                                               const struct muster__process_needs *needs,
+                                               struct muster__host **ret_host, struct muster_error *error)
+{
+    struct process_host *host = NULL;
+    enum muster_status status = make_host(processes, needs, &host, error);
+    return status == MUSTER_OK ? assign(host, request, ret_host) : status;
+}
+
 enum muster_status muster__processes_take_host(struct muster__processes *processes,
                                                const struct muster_placement_request *request,
                                                struct muster__host **ret_host, struct muster_error *error)
@@ -102,22 +123,12 @@ enum muster_status muster__processes_take_host(struct muster__processes *process
     enum muster_status status = MUSTER_CLOSED;
     for (int tries = 0; status == MUSTER_CLOSED && tries < TRIES_MOST; tries++) {
         struct process_host *host = take_spare(processes);
-        status = host ? MUSTER_OK : make_host(processes, &host, error);
-        if (status == MUSTER_OK)
-            status = muster__process_host_assign(host, request);
-        if (status == MUSTER_OK)
-            *ret_host = &host->base;
-        else if (host) /* CLOSED: it is dying, as one in reserve may unseen */
-            host->base.class->destroy(&host->base);
+        status = host ? assign(host, request, ret_host)
+                      : muster__processes_make_host(processes, request, &processes->usual, ret_host, error);
     }
     if (status == MUSTER_OK)
         muster__processes_prepare(processes);
     return status;
-}
-
-unsigned muster__processes_count(const struct muster__processes *processes)
-{
-    return atomic_load(&processes->count);
 }
 
 /* ---- the environment ---- */
@@ -162,10 +173,8 @@ static void set_defaults(struct muster__processes_options *options)
 {
     if (!options->limit)
         options->limit = LIMIT_DEFAULT;
-    if (!options->threads) {
-        long online = sysconf(_SC_NPROCESSORS_ONLN);
-        options->threads = online > 0 ? (unsigned)online : 1;
-    }
+    if (!options->threads)
+        options->threads = muster__pool_cores();
     if (!options->heartbeat_us)
         options->heartbeat_us = 1000000;
     if (!options->silent_us)
@@ -183,7 +192,13 @@ enum muster_status muster__processes_new(const struct muster__processes_options 
         return MUSTER_NO_MEMORY;
     processes->options = *options;
     set_defaults(&processes->options);
+    processes->usual.limits = processes->options.limits;
     pthread_mutex_init(&processes->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&processes->one_less, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     muster__actor_init(&processes->preparer, prepare);
     const struct muster__launcher_options launcher = {.program = options->program};
     enum muster_status status = MUSTER_NO_MEMORY;
@@ -199,10 +214,30 @@ enum muster_status muster__processes_new(const struct muster__processes_options 
     } else {
         muster__launcher_destroy(processes->launcher);
         pthread_mutex_destroy(&processes->lock);
+        pthread_cond_destroy(&processes->one_less);
         free(processes->environment_text);
         free(processes);
     }
     return status;
+}
+
+static bool has_killed_locked(const struct muster__processes *processes)
+{
+    const struct process_host *host = processes->hosts;
+    while (host && !atomic_load(&host->doomed))
+        host = host->next;
+    return host != NULL;
+}
+
+void muster__processes_await_killed(struct muster__processes *processes, uint64_t most_us)
+{
+    uint64_t until_us = muster__now_us() + most_us;
+    const struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
+    int late = 0;
+    pthread_mutex_lock(&processes->lock);
+    while (has_killed_locked(processes) && !late)
+        late = pthread_cond_timedwait(&processes->one_less, &processes->lock, &until);
+    pthread_mutex_unlock(&processes->lock);
 }
 
 void muster__processes_destroy(struct muster__processes *processes)
@@ -220,6 +255,7 @@ void muster__processes_destroy(struct muster__processes *processes)
     while (processes->hosts)
         muster__process_host_bury(processes->hosts);
     pthread_mutex_destroy(&processes->lock);
+    pthread_cond_destroy(&processes->one_less);
     free(processes->environment_text);
     free(processes);
 }

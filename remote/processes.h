@@ -10,6 +10,18 @@
 
 struct muster__processes;
 
+/* Of one process; 0: none.  Whoever runs into it: memory, CPU time and children kill the process, and the error says so;
+ * a file too many is an error of the call that opens it. */
+struct muster__process_limits {
+    uint64_t memory;      /* bytes, resident */
+    unsigned open_files;  /* MUSTER__PROCESS_FILES_LEAST at least */
+    unsigned cpu_seconds; /* from its start to its end */
+    unsigned children;    /* processes that descend from it, alive at a time */
+};
+
+/* What a host itself opens, with room for the buffers that travel as files. */
+#define MUSTER__PROCESS_FILES_LEAST 64u
+
 struct muster__processes_options {
     struct muster__pool *pool; /* borrowed until destroyed, and destroyed before it */
     const char *program;       /* the path of muster-host; NULL: searched, see remote/launcher.h */
@@ -18,8 +30,7 @@ struct muster__processes_options {
     bool no_spare;             /* none is kept in reserve */
     bool partial_wall;         /* trust "none" also where the kernel cannot raise all of the wall */
     bool network, spawn;       /* what trust "none" may do all the same */
-    uint64_t memory_limit;     /* bytes, resident, of each; 0: none */
-    unsigned open_files, process_limit, cpu_seconds; /* of each; 0: as they are */
+    struct muster__process_limits limits; /* of each */
     /* Names of environment variables that hosts get as well, with commas between; NULL: $MUSTER_HOST_ENVIRONMENT. */
     const char *environment;
     uint64_t heartbeat_us;     /* a host with work is asked so often; 0: 1 s */
@@ -36,6 +47,9 @@ struct muster__processes_options {
 MUSTER_MUST_CHECK enum muster_status
 muster__processes_new(const struct muster__processes_options *options,
                       struct muster__processes **ret_processes, struct muster_error *error);
+/* Thread: none of the pool's, while that runs.  Until those that were killed have told their end, so that whoever had
+ * something in there hears of it; so long at most. */
+void muster__processes_await_killed(struct muster__processes *processes, uint64_t most_us);
 /* Thread: none of the pool's, when the pool is gone.  Every host was destroyed.  Ends all processes.  NULL: no-op. */
 void muster__processes_destroy(struct muster__processes *processes);
 
@@ -45,9 +59,17 @@ MUSTER_MUST_CHECK enum muster_status
 muster__processes_take_host(struct muster__processes *processes,
                             const struct muster_placement_request *request,
                             struct muster__host **ret_host, struct muster_error *error);
+/* What only a process that is made for it has. */
+struct muster__process_needs {
+    struct muster__process_limits limits; /* instead of the options' */
+    const char *readable; /* trust "none": a file that it may open all the same, an absolute path; NULL: none */
+};
+/* Thread: coordinator.  The same, always a new one. */
+MUSTER_MUST_CHECK enum muster_status
+muster__processes_make_host(struct muster__processes *processes, const struct muster_placement_request *request,
+                            const struct muster__process_needs *needs, struct muster__host **ret_host,
+                            struct muster_error *error);
 /* Thread: any.  Begins to make the one in reserve, if there is to be one. */
 void muster__processes_prepare(struct muster__processes *processes);
-/* Thread: any.  How many live, the one in reserve included. */
-unsigned muster__processes_count(const struct muster__processes *processes);
 
 #endif

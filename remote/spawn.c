@@ -103,7 +103,6 @@ MUSTER__IN_CHILD static bool limit_all(const struct muster__spawn_options *optio
 {
     return (options->open_files == 0 ||
             limit(RLIMIT_NOFILE, options->open_files, options->open_files)) &&
-           (options->processes == 0 || limit(RLIMIT_NPROC, options->processes, options->processes)) &&
            (options->cpu_seconds == 0 ||
             limit(RLIMIT_CPU, options->cpu_seconds, (uint64_t)options->cpu_seconds + 1)) &&
            (!options->no_core || limit(RLIMIT_CORE, 0, 0));

@@ -28,7 +28,7 @@ struct muster__spawn_options {
     int group;               /* cgroup.procs, open for writing; it joins before it runs; -1: none */
 
     /* Zero: as they are. */
-    unsigned open_files, processes, cpu_seconds;
+    unsigned open_files, cpu_seconds;
     bool no_core;
     int nice; /* added */
 };

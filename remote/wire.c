@@ -18,7 +18,7 @@ _Static_assert(MUSTER_STATUS_COUNT == 29 && MUSTER_SYSTEM == 26 && MUSTER_QUEUE_
 
 enum sender { PARENT = MUSTER__WIRE_PARENT, CHILD = MUSTER__WIRE_CHILD, BOTH = PARENT | CHILD };
 enum actor_rule { ACTOR_NONE, ACTOR_OPENS, ACTOR_OPENER, ACTOR_ANSWERER, ACTOR_EITHER, ACTOR_ANY };
-enum worker_rule { WORKER_NONE, WORKER_SOME };
+enum worker_rule { WORKER_NONE, WORKER_SOME, WORKER_ANY };
 
 struct type {
     const char *name;
@@ -108,6 +108,7 @@ static enum muster_status scratch_reserve(struct muster__wire_scratch *scratch, 
 {
     size_t limit = MUSTER__WIRE_BUFFER_LIMIT * sizeof(struct muster_bytes) +
                    MUSTER__WIRE_HEADER_LIMIT * sizeof(struct muster_header) +
+                   MUSTER__WIRE_PORT_LIMIT * sizeof(uint64_t) +
                    MUSTER__WIRE_NAME_LIMIT * (sizeof(struct muster__wire_binding) + sizeof(char *));
     _Static_assert(sizeof(struct muster_bytes) <= 16 && sizeof(struct muster_header) <= 32 &&
                        sizeof(struct muster__wire_binding) <= 40,
@@ -192,7 +193,7 @@ static void check_header(struct muster__wire_codec *codec)
     if ((message->flags & ~type->flags) != 0)
         muster__wire_fail(codec, MUSTER_INVALID_ARGUMENT, "%s has no flag %u", type->name,
                           (unsigned)(message->flags & ~type->flags));
-    if ((message->worker != 0) != (type->worker == WORKER_SOME))
+    if (type->worker != WORKER_ANY && (message->worker != 0) != (type->worker == WORKER_SOME))
         muster__wire_fail(codec, MUSTER_INVALID_ARGUMENT, "%s with worker %u", type->name,
                           message->worker);
     if (!actor_fits(type, codec->from, message->actor))

@@ -49,6 +49,12 @@
 #define MUSTER__WIRE_DESCRIPTOR_LIMIT 16u     /* of one frame */
 #define MUSTER__WIRE_TEXT_LIMIT (64u << 10)   /* bytes of an error's text; a console call's: four times */
 #define MUSTER__WIRE_NO_WORD 0xffffffffu
+#define MUSTER__WIRE_PORT_LIMIT 16384u        /* ports of one message; and that one side may have opened at a time */
+#define MUSTER__WIRE_PORT_WINDOW (256u << 10) /* credit of a port at first, and what a reader keeps of it at most */
+#define MUSTER__WIRE_PORT_UNREAD (128u << 20) /* weight of what is unread on all ports, beyond which none begins */
+#define MUSTER__WIRE_FIRST_MOVED (UINT64_C(1) << 63) /* numbers of ports that moved begin here */
+#define MUSTER__WIRE_WEIGHT_MESSAGE 128u      /* weight of a message beside its bytes */
+#define MUSTER__WIRE_WEIGHT_PORT 256u         /* and of each port in it */
 
 enum muster__wire_side {
     MUSTER__WIRE_PARENT = 1,
@@ -58,13 +64,16 @@ enum muster__wire_side {
 enum muster__wire_flag {
     MUSTER__WIRE_FLAG_ENDED = 1,    /* RESULT: nothing of it runs any more; no ENDED follows */
     MUSTER__WIRE_FLAG_RESPONSE = 2, /* BODY...: of the answer's body, not of the request's */
+    MUSTER__WIRE_FLAG_UNNAMED = 4,  /* PORT_CLOSE: no message names it, and none will */
+    MUSTER__WIRE_FLAG_MOVED = 8,    /* PORT_CLOSE: only the number is over, the port goes on elsewhere */
 };
 
 /* X(symbol, number, who sends it, its actor, its worker, its flags, may it be refused when a queue
  * is full)
  *   actor:  NONE; OPENS it; OPENER: whoever opened it sends this; ANSWERER: the other one; EITHER;
  *           ANY, also none
- *   worker: NONE 0; SOME not 0 */
+ *   worker: NONE 0; SOME not 0; ANY
+ * The actor of PORT_... is a port, which has a number of its own. */
 #define MUSTER__WIRE_TYPE_LIST(X)                                                                  \
     X(HELLO, 1, BOTH, NONE, NONE, 0, false)                                                        \
     /* parent -> child */                                                                          \
@@ -99,7 +108,14 @@ enum muster__wire_flag {
     X(BODY_END, 44, BOTH, EITHER, SOME, MUSTER__WIRE_FLAG_RESPONSE, false)                         \
     X(BODY_ABORT, 45, BOTH, EITHER, SOME, MUSTER__WIRE_FLAG_RESPONSE, false)                       \
     X(BODY_CREDIT, 46, BOTH, EITHER, SOME, MUSTER__WIRE_FLAG_RESPONSE, false)                      \
-    X(VALUE_PIECE, 47, BOTH, ANY, SOME, 0, false)
+    X(VALUE_PIECE, 47, BOTH, ANY, ANY, 0, false)                                                   \
+    X(PORT_OPEN, 48, BOTH, OPENS, NONE, 0, false)                                                  \
+    X(PORT_MESSAGE, 49, BOTH, EITHER, NONE, 0, false)                                              \
+    X(PORT_CLOSE, 50, BOTH, EITHER, NONE, MUSTER__WIRE_FLAG_UNNAMED | MUSTER__WIRE_FLAG_MOVED, false) \
+    X(PORT_CREDIT, 51, BOTH, EITHER, NONE, 0, false)                                               \
+    X(PORT_MOVE, 52, PARENT, EITHER, NONE, 0, false)                                               \
+    X(PORT_MOVED, 53, CHILD, EITHER, NONE, 0, false)                                               \
+    X(DIRECT, 54, PARENT, NONE, NONE, 0, false)
 
 enum muster__wire_type {
 #define MUSTER__WIRE_SYMBOL(name, number, ...) MUSTER__WIRE_##name = number,
@@ -141,8 +157,14 @@ struct muster__wire_message {
 
     /* REQUEST, DISPATCH: `data`, or the whole body; RESULT: the value, or the whole body;
      * BINDING_CALL: the arguments; START and LOADED: the script's text, and as its one buffer the
-     * source map. */
+     * source map; PORT_MESSAGE: the data, and its head as the first buffer, as far as there are. */
     struct muster__wire_value value;
+
+    /* REQUEST, PORT_MESSAGE: the ports that go with the data, 0 for one that is closed already, and how many of
+     * them the data mentions. */
+    const uint64_t *ports;
+    size_t port_count;
+    uint32_t host_count;
 
     /* STARTED, REPORT, GONE, LOADED, RESULT; texts borrowed: copy it, do not clean it up. */
     bool has_error;
@@ -178,6 +200,7 @@ struct muster__wire_message {
             /* The stored script, when value.present; else the child asks with LOAD. */
             const char *stored_url; /* what errors name; may be NULL */
             bool is_module;
+            uint64_t host_port, port; /* to the coordinator, and the implicit one; 0: none */
         } start;
         struct { /* REQUEST, DISPATCH */
             enum muster__request_kind kind;
@@ -190,6 +213,8 @@ struct muster__wire_message {
             /* FETCH; empty for all others. */
             enum muster__wire_body body;
             struct muster_bytes method, url, client_id;
+            struct muster_bytes details; /* encoded: of a fetch its `data`, of others what their mail says beside its
+                                          * data; empty: none */
             const struct muster_header *headers;
             size_t header_count;
         } request;
@@ -238,9 +263,24 @@ struct muster__wire_message {
         struct { /* BODY, VALUE_PIECE: at most MUSTER__WIRE_PIECE bytes, at least one */
             struct muster_bytes bytes;
         } piece;
-        struct { /* BODY_CREDIT */
+        struct { /* BODY_CREDIT, PORT_CREDIT */
             uint32_t bytes;
         } credit;
+        struct { /* PORT_OPEN */
+            bool held; /* who opens it sends nothing on it until it was given credit */
+        } port_open;
+        struct { /* PORT_MESSAGE */
+            bool has_head, has_data;
+        } port_message;
+        struct { /* PORT_MOVE: the port goes on over that channel, under that number */
+            uint32_t channel;
+            uint64_t port;
+            bool is_second; /* no message comes here any more: the other one moved before */
+        } port_move;
+        struct { /* DIRECT: a channel to another child, whose socket is the one descriptor */
+            uint32_t channel;
+            bool is_parent; /* which side this end is to play */
+        } direct;
         struct { /* BODY_ABORT */
             const char *message; /* may be NULL */
         } abort;

@@ -59,6 +59,9 @@ void muster__wire_text(struct muster__wire_codec *codec, const char **field, boo
 
 void muster__wire_error(struct muster__wire_codec *codec);
 void muster__wire_value(struct muster__wire_codec *codec, struct muster__wire_value *field);
+/* A list of numbers, at most `limit`. */
+void muster__wire_numbers(struct muster__wire_codec *codec, const uint64_t **numbers, size_t *count,
+                          uint32_t limit, const char *what);
 void muster__wire_headers(struct muster__wire_codec *codec, const struct muster_header **headers,
                           size_t *count);
 void muster__wire_arguments(struct muster__wire_codec *codec, const char *const **arguments,

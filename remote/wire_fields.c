@@ -461,6 +461,21 @@ void muster__wire_value(struct muster__wire_codec *codec, struct muster__wire_va
         value_inline(codec, field, buffers);
 }
 
+void muster__wire_numbers(struct muster__wire_codec *codec, const uint64_t **numbers, size_t *count,
+                          uint32_t limit, const char *what)
+{
+    *count = counted(codec, *count, limit, sizeof(uint64_t), what);
+    uint64_t *made = codec->reading ? list(codec, *count, sizeof *made) : NULL;
+    for (size_t i = 0; i < *count; i++) {
+        uint64_t number = codec->reading ? 0 : (*numbers)[i];
+        muster__wire_u64(codec, &number);
+        if (codec->reading)
+            made[i] = number;
+    }
+    if (codec->reading)
+        *numbers = made;
+}
+
 void muster__wire_headers(struct muster__wire_codec *codec, const struct muster_header **headers,
                           size_t *count)
 {

@@ -42,7 +42,7 @@ static void walk_start(struct muster__wire_codec *c, struct muster__wire_message
 {
     muster__wire_text(c, &m->start.engine, false, "the engine's name");
     m->start.type = (enum muster__worker_type)muster__wire_choice(
-        c, m->start.type, MUSTER__WORKER_DEDICATED + 1, "a worker's type");
+        c, m->start.type, MUSTER__WORKER_TYPE_COUNT, "a worker's type");
     m->start.trust =
         (enum muster__trust)muster__wire_choice(c, m->start.trust, MUSTER__TRUST_NONE + 1, "trust");
     muster__wire_u64(c, &m->start.turn_us);
@@ -55,6 +55,8 @@ static void walk_start(struct muster__wire_codec *c, struct muster__wire_message
     muster__wire_bindings(c, &m->start.bindings, &m->start.binding_count);
     muster__wire_text(c, &m->start.stored_url, true, "the stored script's URL");
     muster__wire_boolean(c, &m->start.is_module, "whether it is a module");
+    muster__wire_u64(c, &m->start.host_port);
+    muster__wire_u64(c, &m->start.port);
     walk_script(c, m);
 }
 
@@ -78,7 +80,16 @@ static void walk_http_request(struct muster__wire_codec *c, struct muster__wire_
     muster__wire_bytes(c, &m->request.method, "the method");
     muster__wire_bytes(c, &m->request.url, "the URL");
     muster__wire_bytes(c, &m->request.client_id, "the client's id");
+    muster__wire_bytes(c, &m->request.details, "details of a fetch");
     muster__wire_headers(c, &m->request.headers, &m->request.header_count);
+}
+
+/* The ports that go with a value. */
+static void walk_ports(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    muster__wire_numbers(c, &m->ports, &m->port_count, MUSTER__WIRE_PORT_LIMIT, "ports");
+    muster__wire_u32(c, &m->host_count);
+    muster__wire_require(c, m->host_count <= m->port_count, "a value mentions more ports than there are");
 }
 
 static void walk_request(struct muster__wire_codec *c, struct muster__wire_message *m)
@@ -94,6 +105,10 @@ static void walk_request(struct muster__wire_codec *c, struct muster__wire_messa
         muster__wire_text(c, &m->request.scope, false, "a request's scope");
     if (m->request.kind == MUSTER__REQUEST_FETCH)
         walk_http_request(c, m);
+    else if (m->type == MUSTER__WIRE_REQUEST) {
+        walk_ports(c, m);
+        muster__wire_bytes(c, &m->request.details, "the head of a message");
+    }
     muster__wire_value(c, &m->value);
     if (m->request.kind == MUSTER__REQUEST_FETCH)
         check_body(c, m->request.body, &m->value);
@@ -223,6 +238,49 @@ static void walk_credit(struct muster__wire_codec *c, struct muster__wire_messag
     muster__wire_require(c, m->credit.bytes > 0, "a credit of nothing");
 }
 
+static void walk_port_open(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    muster__wire_boolean(c, &m->port_open.held, "whether it is held");
+}
+
+static void walk_port_message(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    bool has_head = m->port_message.has_head, has_data = m->port_message.has_data;
+    muster__wire_boolean(c, &has_head, "whether it has a head");
+    muster__wire_boolean(c, &has_data, "whether it has data");
+    m->port_message.has_head = has_head;
+    m->port_message.has_data = has_data;
+    walk_ports(c, m);
+    muster__wire_value(c, &m->value);
+    muster__wire_require(c, m->value.present == (has_head || has_data), "a value that is neither head nor data");
+    muster__wire_require(c, !has_head || m->value.buffer_count > 0, "a head that is not there");
+    muster__wire_require(c, has_data || (m->value.bytes.length == 0 && m->value.buffer_count <= 1),
+                         "data that is not announced");
+    muster__wire_require(c, has_data || m->host_count == 0, "ports mentioned by no data");
+}
+
+static void walk_port_close(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    muster__wire_require(c, m->flags == 0 || m->flags == MUSTER__WIRE_FLAG_UNNAMED ||
+                                (m->flags == MUSTER__WIRE_FLAG_MOVED && c->from == MUSTER__WIRE_PARENT),
+                         "the end of a port with flags that do not go together");
+}
+
+static void walk_port_move(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    muster__wire_u32(c, &m->port_move.channel);
+    muster__wire_u64(c, &m->port_move.port);
+    muster__wire_boolean(c, &m->port_move.is_second, "whether it is the second to move");
+    muster__wire_require(c, m->port_move.port >= MUSTER__WIRE_FIRST_MOVED, "a port that moves to a low number");
+}
+
+static void walk_direct(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    muster__wire_require(c, m->descriptor_count == 1, "a channel without its socket");
+    muster__wire_u32(c, &m->direct.channel);
+    muster__wire_boolean(c, &m->direct.is_parent, "which side it is");
+}
+
 static void walk_abort(struct muster__wire_codec *c, struct muster__wire_message *m)
 {
     muster__wire_status(c, &m->status);
@@ -262,6 +320,13 @@ static walk_fn *const walks[] = {
     [MUSTER__WIRE_BODY_ABORT] = walk_abort,
     [MUSTER__WIRE_BODY_CREDIT] = walk_credit,
     [MUSTER__WIRE_VALUE_PIECE] = walk_piece,
+    [MUSTER__WIRE_PORT_OPEN] = walk_port_open,
+    [MUSTER__WIRE_PORT_MESSAGE] = walk_port_message,
+    [MUSTER__WIRE_PORT_CLOSE] = walk_port_close,
+    [MUSTER__WIRE_PORT_CREDIT] = walk_credit,
+    [MUSTER__WIRE_PORT_MOVE] = walk_port_move,
+    [MUSTER__WIRE_PORT_MOVED] = walk_nothing,
+    [MUSTER__WIRE_DIRECT] = walk_direct,
 };
 
 void muster__wire_walk(struct muster__wire_codec *codec)

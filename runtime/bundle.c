@@ -311,12 +311,16 @@ static enum muster_status run(struct job *job, struct muster__bundle_ending *ret
         muster__format("--metafile=%s/meta.json", job->output),
         muster__format("--tsconfig=%s", job->tsconfig),
     };
+    static const char *const together[] = {"--format=iife", "--global-name=__muster_module", "--platform=neutral",
+                                           "--main-fields=module,main"};
+    static const char *const alone[] = {"--format=cjs", "--external:*", "--tree-shaking=false",
+                                        "--define:import.meta=__muster_meta"};
+    const char *const *kind = job->options->is_alone ? alone : together;
     const char *arguments[] = {
-        "esbuild", made[0], made[1], made[2], made[3], "--bundle", "--format=iife",
-        "--global-name=__muster_module", "--platform=neutral", "--main-fields=module,main",
+        "esbuild", made[0], made[1], made[2], made[3], "--bundle", kind[0], kind[1], kind[2], kind[3],
         "--conditions=worker,import", "--target=es2022", "--sourcemap=external",
         "--sources-content=false", "--banner:js=\"use strict\";", "--log-level=error",
-        "--color=false", NULL,
+        "--color=false", job->options->is_alone ? "--supported:dynamic-import=false" : NULL, NULL,
     };
     enum muster_status status = MUSTER_OK;
     for (size_t i = 0; i < DYNAMIC_ARGUMENTS; i++)
@@ -785,6 +789,25 @@ static enum muster_status read_map(struct job *job, struct muster__bundle *bundl
     return tell_unusable(job, "its source map cannot be read");
 }
 
+/* ---- what a module alone imports ---- */
+
+static enum muster_status read_imports(struct job *job, struct muster__bundle *bundle)
+{
+    const struct muster_value *input = muster_value_at(muster_value_get(job->metafile, "inputs"), 0);
+    const struct muster_value *imports = muster_value_get(input, "imports");
+    bundle->imports = muster_value_new_array();
+    for (size_t i = 0; bundle->imports != NULL && i < muster_value_count(imports); i++) {
+        const struct muster_value *import = muster_value_at(imports, i);
+        const char *kind = muster_value_bytes(muster_value_get(import, "kind")).data;
+        struct muster_bytes path = muster_value_bytes(muster_value_get(import, "path"));
+        if (kind == NULL || strcmp(kind, "import-statement") != 0 || path.data == NULL || *path.data == '<')
+            continue;
+        if (muster_value_append(bundle->imports, muster_value_new_text(path.data)) != MUSTER_OK)
+            return no_memory(job);
+    }
+    return bundle->imports != NULL ? MUSTER_OK : no_memory(job);
+}
+
 /* ---- all of it ---- */
 
 static enum muster_status read_result(struct job *job, struct muster__bundle *bundle)
@@ -796,6 +819,8 @@ static enum muster_status read_result(struct job *job, struct muster__bundle *bu
         status = read_output(job, "main.js", &bundle->text, &bundle->length);
     if (status == MUSTER_OK)
         status = check_length(job, bundle->length);
+    if (status == MUSTER_OK && job->options->is_alone)
+        return read_imports(job, bundle);
     return status == MUSTER_OK ? read_map(job, bundle) : status;
 }
 
@@ -844,5 +869,6 @@ void muster__bundle_clean_up(struct muster__bundle *bundle)
     free(bundle->text);
     free(bundle->source_map);
     muster__source_map_destroy(bundle->map);
+    muster_value_release(bundle->imports);
     *bundle = (struct muster__bundle){0};
 }

@@ -12,12 +12,15 @@
 #include "runtime/base.h"
 
 struct muster__source_map;
+struct muster_value;
 
 struct muster__bundle_options {
     const char *root;      /* absolute, without symbolic links */
     const char *entry;     /* likewise, and inside root */
     uint64_t deadline_us;  /* 0: 30 s */
     bool without_landlock; /* leaves the second check alone to hold; for tests of it */
+    bool is_alone;         /* its imports are not part of it: the text calls `require`, `__muster_import` and
+                            * `__muster_meta` for them, and has its exports in `module.exports` */
 };
 
 struct muster__bundle {
@@ -25,6 +28,7 @@ struct muster__bundle {
     size_t length;
     char *source_map;               /* as text */
     struct muster__source_map *map; /* its files are relative to root */
+    struct muster_value *imports;   /* alone: what it imports statically, as it is written there */
 };
 
 /* SYNTAX_ERROR, LOAD_FAILED or NO_MEMORY fill `error`, with the place in the author's file. */

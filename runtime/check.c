@@ -35,6 +35,11 @@ uint64_t muster__now_us(void)
     return clock_us(CLOCK_MONOTONIC);
 }
 
+uint64_t muster__wall_us(void)
+{
+    return clock_us(CLOCK_REALTIME);
+}
+
 uint64_t muster__thread_cpu_us(void)
 {
     return clock_us(CLOCK_THREAD_CPUTIME_ID);

@@ -20,6 +20,8 @@ _Noreturn void muster__check_failed(const char *expression, const char *file, in
 
 /* Monotonic microseconds.  Thread: any. */
 uint64_t muster__now_us(void);
+/* Microseconds since 1970, as the system's clock has it, which may step.  Thread: any. */
+uint64_t muster__wall_us(void);
 /* CPU time of the calling thread, microseconds. */
 uint64_t muster__thread_cpu_us(void);
 

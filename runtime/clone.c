@@ -84,6 +84,20 @@ enum muster_status muster_clone_new(struct muster_clone_buffer *take_bytes,
     return MUSTER_OK;
 }
 
+enum muster_status muster__clone_new_copy(const void *data, size_t length, struct muster_clone **ret_clone)
+{
+    struct muster_clone *clone = length < SIZE_MAX / 2 ? malloc(sizeof *clone + length) : NULL;
+    if (clone == NULL)
+        return MUSTER_NO_MEMORY;
+    atomic_init(&clone->references, 1);
+    clone->bytes = (struct muster_clone_buffer){.data = clone + 1, .length = length};
+    clone->host_count = clone->count = 0;
+    if (length > 0)
+        memcpy(clone + 1, data, length);
+    *ret_clone = clone;
+    return MUSTER_OK;
+}
+
 struct muster_clone *muster_clone_acquire(const struct muster_clone *clone)
 {
     if (clone == NULL)

@@ -45,6 +45,7 @@ enum {
     TAG_BUFFER_SIDE_RESIZABLE = 0x1e,
     TAG_VIEW = 0x1f,
     TAG_HOST = 0x20,
+    TAG_PLATFORM = 0x21, /* read as the value inside */
     TAG_SHORT = 0x40,    /* + length, to 0x7f */
     TAG_SMALL = 0x80,    /* - 0xa0, to 0xff */
     TAG_SMALL_ZERO = 0xa0
@@ -160,6 +161,11 @@ struct muster__clone_host {
 
 /* Thread: any.  Nobody but the caller, who has a reference, can look at the message. */
 bool muster__clone_has_one_owner(const struct muster_clone *clone);
+
+/* Thread: any.  A message of a copy of these bytes, in one piece of memory, with nothing beside it.
+ * NO_MEMORY. */
+MUSTER_MUST_CHECK enum muster_status muster__clone_new_copy(const void *data, size_t length,
+                                                            struct muster_clone **ret_clone);
 
 /* ---- the arena and the document (clone.c) ---- */
 

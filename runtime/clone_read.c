@@ -20,6 +20,7 @@ enum step {
     STEP_INDEXED,    /* of a sparse array */
     STEP_PROPERTIES, /* always the last step */
     STEP_BUFFER,     /* of a view */
+    STEP_PLATFORM,   /* what an object of a class of the platform holds, in the place of that object */
     STEP_CAUSE,
     STEP_ERRORS
 };
@@ -352,6 +353,9 @@ static bool read_reference(struct reader *reader, struct muster_clone_node *slot
     if (number >= reader->document->object_count)
         return refuse(reader, where, "a reference to object %llu, of %u", (unsigned long long)number,
                       reader->document->object_count);
+    if (reader->objects[number].type == MUSTER_CLONE_HOLE)
+        return refuse(reader, where, "a reference to object %llu, which is not complete",
+                      (unsigned long long)number);
     *slot = reader->objects[number];
     return true;
 }
@@ -757,6 +761,17 @@ static bool read_host(struct reader *reader, struct muster_clone_node *slot)
     return true;
 }
 
+/* Until its value is complete nobody can refer to it; then whoever does means that. */
+static bool read_platform(struct reader *reader, struct muster_clone_node *slot)
+{
+    struct muster_clone_node name;
+    uint32_t *number = open_object(reader, MUSTER_CLONE_HOLE, sizeof *number, slot);
+    if (number == NULL || !read_string(reader, "the name of a class", &name))
+        return false;
+    reader->owed++;
+    return push(reader, STEP_PLATFORM, number, slot, 1) != NULL;
+}
+
 /* ---- the loop ---- */
 
 static bool read_object_of(struct reader *reader, uint8_t tag, struct muster_clone_node *slot)
@@ -793,6 +808,8 @@ static bool read_object_of(struct reader *reader, uint8_t tag, struct muster_clo
         return read_view(reader, slot);
     case TAG_HOST:
         return read_host(reader, slot);
+    case TAG_PLATFORM:
+        return read_platform(reader, slot);
     default:
         return refuse(reader, reader->at - 1, "an unknown tag, 0x%02x", tag);
     }
@@ -947,6 +964,9 @@ static bool advance(struct reader *reader)
     case STEP_BUFFER:
         if (!close_view(reader, frame))
             return false;
+        break;
+    case STEP_PLATFORM:
+        reader->objects[*frame->body] = *frame->slots;
         break;
     case STEP_PROPERTIES:
         if (frame->has_holes && !drop_holes(reader, frame))

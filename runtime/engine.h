@@ -15,6 +15,7 @@
 #define MUSTER_ENGINE_H
 
 #include "runtime/host_call.h"
+#include "runtime/port.h"
 #include "runtime/request.h"
 #include "runtime/script.h"
 #include "runtime/stream.h"
@@ -22,6 +23,7 @@
 
 struct muster__vm;    /* the engine's */
 struct muster__realm; /* the engine's */
+struct muster__web;
 struct muster__worker;
 
 enum muster__trust {
@@ -30,7 +32,13 @@ enum muster__trust {
     MUSTER__TRUST_NONE,   /* as SCRIPT, and only ever in a process of its tenant's, behind a wall */
 };
 
-enum muster__worker_type { MUSTER__WORKER_SERVICE, MUSTER__WORKER_DEDICATED };
+enum muster__worker_type {
+    MUSTER__WORKER_SERVICE,
+    MUSTER__WORKER_DEDICATED,
+    MUSTER__WORKER_SHARED,
+    MUSTER__WORKER_CLIENT, /* a page: has clients' globals, and lives as long as its maker wants */
+    MUSTER__WORKER_TYPE_COUNT
+};
 
 struct muster__vm_options {
     uint64_t turn_limit_us; /* CPU time of one turn; 0: no limit */
@@ -44,6 +52,14 @@ struct muster__note {
     atomic_bool posted;
     /* Thread: the worker's, in a turn. */
     void (*run)(struct muster__note *note, struct muster__realm *realm);
+};
+
+/* What an engine does with the slot that posted() of a request of its own named: see slot.h, which is not in the
+ * engine's object.  Thread: any. */
+struct muster__slot_calls {
+    void (*acquire)(struct muster__slot *slot);
+    void (*release)(struct muster__slot *slot);
+    void (*cancel)(struct muster__slot *slot, struct muster__request *request);
 };
 
 /* What a realm may ask of its worker.  Thread: the worker's, in a turn, unless it says any. */
@@ -86,6 +102,9 @@ struct muster__realm_host {
      * to the registration of `scope`.  Takes a reference on OK; settles as any request. */
     enum muster_status (*dispatch)(struct muster__worker *worker, const char *scope,
                                    struct muster__request *request);
+    const struct muster__slot_calls *slots; /* NULL: what was dispatched cannot be called off */
+    /* What engines use of the network and of blob URLs; NULL: there is none (runtime/loader_web.h). */
+    const struct muster__web *web;
 };
 
 struct muster__realm_options {
@@ -104,6 +123,11 @@ struct muster__realm_identity {
     const char *scope;  /* service workers; may be NULL */
     const struct muster_bindings *bindings; /* may be NULL */
     const char *const *arguments; /* muster.args, NULL-terminated; may be NULL */
+    /* To the coordinator, and a dedicated worker's implicit one; may be NULL.  Borrowed: the realm attaches them
+     * when it wants (or never), acquires them if it keeps them, and detaches them when it is destroyed; then the
+     * worker closes them. */
+    struct muster__port *host_port;
+    struct muster__port *port;
 };
 
 struct muster__engine {

@@ -37,7 +37,9 @@ static const struct {
     [JS_ENTRY_INVOKE] = {"core", "invoke"},
     [JS_ENTRY_ANSWER] = {"core", "answer"},      [JS_ENTRY_TIMER] = {"core2", "timer"},
     [JS_ENTRY_REJECTION] = {"core2", "rejection"}, [JS_ENTRY_MODULE] = {"core2", "module"},
-    [JS_ENTRY_HANDLES] = {"core2", "handles"},
+    [JS_ENTRY_HANDLES] = {"core2", "handles"},   [JS_ENTRY_MAIL] = {"ports", "mail"},
+    [JS_ENTRY_MESSAGE] = {"ports", "message"},   [JS_ENTRY_CLOSED] = {"ports", "closed"},
+    [JS_ENTRY_MAIL_EVENT] = {"ports", "mailEvent"},
 };
 static const char *const property_names[JS_NAME_COUNT] = {
     "name", "message", "stack", "line", "column", "sourceURL", "get", "set", "value", "length",
@@ -48,6 +50,18 @@ static _Thread_local struct muster__realm *current;
 struct muster__realm *muster__js_current(void)
 {
     return current;
+}
+
+struct muster__realm *muster__js_of(JSContextRef context)
+{
+    if (current->context == context)
+        return current;
+    JSGlobalContextRef global = JSContextGetGlobalContext(context);
+    struct muster__realm *realm = current->vm->realms;
+    while (realm && realm->context != global)
+        realm = realm->next;
+    MUSTER_CHECK(realm != NULL);
+    return realm;
 }
 
 /* ---- limits ---- */
@@ -412,6 +426,11 @@ static enum muster_status dispatch(struct muster__realm *realm, struct muster__j
     JSValueRef id = JSValueMakeNumber(context, id_of(delivery));
     if (request->kind == MUSTER__REQUEST_FETCH)
         return enter(realm, JS_ENTRY_FETCH, 1, &id, ret_result, ret_exception);
+    if (request->mail) {
+        JSValueRef mail[8] = {id, JSValueMakeNumber(context, request->kind), text_value(realm, request->name)};
+        muster__js_describe_mail(realm, request->data, request->mail, mail + 3);
+        return enter(realm, JS_ENTRY_MAIL_EVENT, 8, mail, ret_result, ret_exception);
+    }
     bool is_message = muster__js_is_message(request->data);
     JSValueRef data = is_message ? JSValueMakeUndefined(context)
                                  : muster__js_from_value(realm, context, request->data, ret_exception);
@@ -458,10 +477,19 @@ static enum muster_status deliver(struct muster__realm *realm, struct muster__re
     return finish(realm);
 }
 
+/* Whose timer it is only the realms know; there are several if scripts made some. */
 static enum muster_status timer_fired(struct muster__realm *realm, uint32_t id)
 {
-    const JSValueRef argument = JSValueMakeNumber(realm->context, id);
-    return muster__js_enter(realm, JS_ENTRY_TIMER, 1, &argument, NULL);
+    for (struct muster__realm *at = realm->vm->realms; at; at = at->next) {
+        const JSValueRef argument = JSValueMakeNumber(at->context, id);
+        JSValueRef is_known = NULL;
+        if (at->is_closed || (at->is_closing && at->type != MUSTER__WORKER_SERVICE))
+            continue;
+        enum muster_status status = muster__js_enter(at, JS_ENTRY_TIMER, 1, &argument, &is_known);
+        if (status != MUSTER_OK || at == realm || (is_known && JSValueToBoolean(at->context, is_known)))
+            return status;
+    }
+    return realm->vm->cut;
 }
 
 static enum muster_status host_call_ended(struct muster__realm *realm, struct muster_host_call *call)
@@ -487,7 +515,7 @@ static enum muster_status cancel(struct muster__realm *realm, struct muster__req
 static JSValueRef rejected(JSContextRef context, JSObjectRef function, JSObjectRef this_object,
                            size_t count, const JSValueRef arguments[], JSValueRef *exception)
 {
-    struct muster__realm *realm = current;
+    struct muster__realm *realm = muster__js_of(context);
     (void)function;
     (void)this_object;
     (void)exception;
@@ -519,7 +547,7 @@ static void tell_rejection(struct muster__realm *realm, const struct muster__js_
     JSValueUnprotect(realm->context, rejection->reason);
 }
 
-static enum muster_status turn_end(struct muster__realm *realm)
+static void tell_rejections(struct muster__realm *realm)
 {
     /* Those that a listener causes wait for the next turn: no turn of rejections without end. */
     size_t count = realm->rejection_count;
@@ -532,6 +560,17 @@ static enum muster_status turn_end(struct muster__realm *realm)
     if (realm->rejection_count > 0)
         memmove(realm->rejections, realm->rejections + count,
                 realm->rejection_count * sizeof *realm->rejections);
+}
+
+static enum muster_status turn_end(struct muster__realm *realm)
+{
+    for (struct muster__realm *at = realm->vm->realms, *next; at; at = next) {
+        next = at->next; /* a listener may make a realm; none is freed while the worker lives */
+        if (at->rejection_count > 0)
+            tell_rejections(at);
+    }
+    if (realm->vm->has_closed)
+        muster__js_stop_closed_realms(realm->vm);
     if (realm->vm->limits.memory_limit && realm->vm->cut == MUSTER_OK)
         look_at_memory(realm->vm, realm->context);
     return realm->vm->cut;
@@ -545,6 +584,17 @@ static int chunk_index(const char *name)
         if (strcmp(muster__js_chunks[i].name, name) == 0)
             return (int)i;
     return -1;
+}
+
+bool muster__js_has_chunk(const char *name)
+{
+    return chunk_index(name) >= 0;
+}
+
+JSObjectRef muster__js_loaded_chunk(struct muster__realm *realm, const char *name)
+{
+    int index = chunk_index(name);
+    return index >= 0 ? realm->chunks[index] : NULL;
 }
 
 /* One string for the process: making it costs more than running some of the chunks. */
@@ -637,7 +687,7 @@ static bool realm_prepare(struct muster__realm *realm)
     return !exception && realm->vm->cut == MUSTER_OK;
 }
 
-static bool set_up(struct muster__realm *realm)
+bool muster__js_realm_set_up(struct muster__realm *realm)
 {
     realm->chunks = calloc(muster__js_chunk_count, sizeof *realm->chunks);
     if (!realm->chunks)
@@ -652,12 +702,11 @@ static bool set_up(struct muster__realm *realm)
 
 static void realm_destroy(struct muster__realm *realm);
 
-static enum muster_status realm_new(struct muster__vm *vm, const struct muster__realm_options *options,
-                                    struct muster__realm **ret_realm)
+struct muster__realm *muster__js_realm_new(struct muster__vm *vm, const struct muster__realm_options *options)
 {
     struct muster__realm *realm = calloc(1, sizeof *realm);
     if (!realm)
-        return MUSTER_NO_MEMORY;
+        return NULL;
     realm->vm = vm;
     realm->next = vm->realms;
     vm->realms = realm;
@@ -665,8 +714,17 @@ static enum muster_status realm_new(struct muster__vm *vm, const struct muster__
     realm->worker = options->worker;
     realm->type = options->type;
     realm->context = JSGlobalContextCreateInGroup(vm->group, NULL);
+    return realm;
+}
+
+static enum muster_status realm_new(struct muster__vm *vm, const struct muster__realm_options *options,
+                                    struct muster__realm **ret_realm)
+{
+    struct muster__realm *realm = muster__js_realm_new(vm, options);
+    if (!realm)
+        return MUSTER_NO_MEMORY;
     enum muster_status status = muster__js_begin(realm);
-    if (status == MUSTER_OK && !set_up(realm))
+    if (status == MUSTER_OK && !muster__js_realm_set_up(realm))
         status = vm->cut != MUSTER_OK ? vm->cut : MUSTER_NO_MEMORY;
     if (status != MUSTER_OK) {
         realm_destroy(realm);
@@ -693,6 +751,7 @@ static void free_texts(struct muster__realm *realm)
     free(realm->arguments);
     free(realm->name);
     free(realm->scope);
+    free(realm->url);
     for (size_t i = 0; i < realm->imported_count; i++)
         muster__script_destroy(realm->imported[i]);
     free(realm->imported);
@@ -706,42 +765,65 @@ static void unlink_realm(struct muster__realm *realm)
     *at = realm->next;
 }
 
-/* Values that are still protected go with the VM; what C holds goes here. */
-static void realm_destroy(struct muster__realm *realm)
+static void unprotect(struct muster__realm *realm, JSObjectRef *object)
 {
-    if (!realm)
-        return;
-    current = realm;
-    forget_deliveries(realm);
+    if (*object)
+        JSValueUnprotect(realm->context, *object);
+    *object = NULL;
+}
+
+/* What it has of the world outside.  Its functions may still be called, and even make more: repeatable. */
+void muster__js_realm_stop(struct muster__realm *realm)
+{
+    muster__js_ports_end(realm);
     muster__js_drop_outgoing(realm);
     muster__js_head_clean_up(realm);
     muster__js_host_clean_up(realm);
+    muster__js_fetch_clean_up(realm);
+    muster__js_drop_tokens(realm);
     for (size_t i = 0; i < realm->rejection_count; i++) {
         JSValueUnprotect(realm->context, realm->rejections[i].promise);
         JSValueUnprotect(realm->context, realm->rejections[i].reason);
     }
+    realm->rejection_count = 0;
+}
+
+void muster__js_realm_leave(struct muster__realm *realm)
+{
+    muster__js_realm_stop(realm);
     for (unsigned i = 0; realm->chunks && i < muster__js_chunk_count; i++)
-        if (realm->chunks[i])
-            JSValueUnprotect(realm->context, realm->chunks[i]);
+        unprotect(realm, &realm->chunks[i]);
     for (int i = 0; i < JS_ENTRY_COUNT; i++)
-        if (realm->entries[i])
-            JSValueUnprotect(realm->context, realm->entries[i]);
-    if (realm->error_constructor)
-        JSValueUnprotect(realm->context, realm->error_constructor);
-    if (realm->define)
-        JSValueUnprotect(realm->context, realm->define);
+        unprotect(realm, &realm->entries[i]);
+    unprotect(realm, &realm->error_constructor);
+    unprotect(realm, &realm->define);
     muster__js_clone_clean_up(realm);
     muster__js_stop_lending(realm);
-    if (realm->native)
-        JSValueUnprotect(realm->context, realm->native);
-    unlink_realm(realm);
+    unprotect(realm, &realm->native);
     JSGlobalContextRelease(realm->context);
+}
+
+void muster__js_realm_free(struct muster__realm *realm)
+{
+    unlink_realm(realm);
     free_texts(realm);
     free(realm->chunks);
     free(realm->rejections);
     muster_error_clean_up(&realm->evaluation_error);
     muster_bindings_release(realm->bindings);
     free(realm);
+}
+
+/* Values that are still protected go with the VM; what C holds goes here. */
+static void realm_destroy(struct muster__realm *realm)
+{
+    if (!realm)
+        return;
+    current = realm;
+    muster__js_free_sub_realms(realm);
+    forget_deliveries(realm);
+    muster__js_realm_leave(realm);
+    muster__js_realm_free(realm);
     current = NULL;
 }
 
@@ -759,9 +841,16 @@ static bool copy_arguments(struct muster__realm *realm, const char *const *argum
     return realm->arguments != NULL;
 }
 
-static bool adopt_identity(struct muster__realm *realm, const struct muster__realm_identity *identity)
+void muster__js_begin_time(struct muster__realm *realm)
 {
     struct timespec wall;
+    realm->origin_us = realm->host->now_us(realm->worker);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    realm->origin_ms = (double)wall.tv_sec * 1e3 + (double)wall.tv_nsec / 1e6;
+}
+
+static bool adopt_identity(struct muster__realm *realm, const struct muster__realm_identity *identity)
+{
     realm->worker = identity->worker;
     realm->type = identity->type;
     realm->name = muster__strdup(identity->name ? identity->name : "");
@@ -769,12 +858,14 @@ static bool adopt_identity(struct muster__realm *realm, const struct muster__rea
     if (identity->bindings)
         realm->bindings =
             muster_bindings_acquire((struct muster_bindings *)(uintptr_t)identity->bindings);
-    realm->origin_us = realm->host->now_us(realm->worker);
-    clock_gettime(CLOCK_REALTIME, &wall);
-    realm->origin_ms = (double)wall.tv_sec * 1e3 + (double)wall.tv_nsec / 1e6;
+    if (identity->host_port)
+        realm->host_port = muster__port_acquire(identity->host_port);
+    if (identity->port)
+        realm->port = muster__port_acquire(identity->port);
+    muster__js_begin_time(realm);
+    muster__js_settle_globals(realm);
     return realm->name && realm->scope && copy_arguments(realm, identity->arguments);
 }
-
 static bool does_not_parse(struct muster__realm *realm, JSStringRef text, JSStringRef url,
                            JSValueRef *exception)
 {
@@ -784,6 +875,24 @@ static bool does_not_parse(struct muster__realm *realm, JSStringRef text, JSStri
     if (found)
         *exception = found;
     return true;
+}
+
+/* The standard lets workers go on whose script threw; a service worker's, or one that nobody talks to, has failed. */
+static bool survives_errors(const struct muster__realm *realm)
+{
+    return realm->type == MUSTER__WORKER_SHARED || realm->type == MUSTER__WORKER_CLIENT ||
+           (realm->type == MUSTER__WORKER_DEDICATED && muster__js_has_own_port(realm));
+}
+
+enum muster_status muster__js_tell_error(struct muster__realm *realm, JSValueRef thrown)
+{
+    JSValueRef exception = NULL;
+    JSValueRef function = muster__js_export(realm, "core", "reportException", &exception);
+    if (JSValueIsObject(realm->context, function))
+        (void)JSObjectCallAsFunction(realm->context, (JSObjectRef)function, NULL, 1, &thrown, &exception);
+    if (exception)
+        report(realm, exception);
+    return realm->vm->cut;
 }
 
 /* MUSTER_OK, or why the script's text did not run to its end. */
@@ -801,7 +910,10 @@ static enum muster_status run_text(struct muster__realm *realm, const struct mus
     if (status == MUSTER_OK && exception) {
         status = does_not_parse(realm, text, url, &exception) ? MUSTER_SYNTAX_ERROR
                                                               : MUSTER_SCRIPT_ERROR;
-        muster__js_describe_error(realm, realm->context, exception, status, error);
+        if (status == MUSTER_SCRIPT_ERROR && survives_errors(realm))
+            status = muster__js_tell_error(realm, exception);
+        else
+            muster__js_describe_error(realm, realm->context, exception, status, error);
     } else if (status != MUSTER_OK) {
         muster_error_set(error, status, "%s", muster_status_sentence(status));
     }
@@ -818,7 +930,10 @@ static enum muster_status adopt_module(struct muster__realm *realm, struct muste
     enum muster_status status = enter(realm, JS_ENTRY_MODULE, 0, NULL, &result, &exception);
     if (status == MUSTER_OK && exception) {
         status = MUSTER_SCRIPT_ERROR;
-        muster__js_describe_error(realm, realm->context, exception, status, error);
+        if (survives_errors(realm))
+            status = muster__js_tell_error(realm, exception);
+        else
+            muster__js_describe_error(realm, realm->context, exception, status, error);
     } else if (status != MUSTER_OK) {
         muster_error_set(error, status, "%s", muster_status_sentence(status));
     }
@@ -855,10 +970,18 @@ static enum muster_status evaluate(struct muster__realm *realm,
         return MUSTER_SCRIPT_ERROR;
     }
     muster__js_define_globals_of_script(realm, script->text, script->length);
+    /* The script may take the realm's own. */
+    struct muster__port *types_to = realm->type == MUSTER__WORKER_SERVICE && realm->host_port
+                                        ? muster__port_acquire(realm->host_port) : NULL;
     status = run_text(realm, script, error);
     if (status == MUSTER_OK && script->is_module)
         status = adopt_module(realm, error);
     realm->evaluated = evaluated;
+    if (status == MUSTER_OK || status == MUSTER_PENDING)
+        muster__js_ports_begin(realm);
+    if (types_to && status == MUSTER_OK)
+        muster__js_tell_event_types(realm, types_to);
+    muster__port_release(types_to);
     return status;
 }
 

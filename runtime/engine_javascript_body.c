@@ -55,10 +55,11 @@ static size_t head_size(const struct muster_http_request *http)
     return size;
 }
 
-static size_t write_head(const struct muster_http_request *http, char *to)
+/* The first character: the body's kind, and 4 if there is more to know of the request. */
+static size_t write_head(const struct muster_http_request *http, bool has_info, char *to)
 {
     char *start = to;
-    *to++ = http->body_stream ? '2' : http->body.data ? '1' : '0';
+    *to++ = (char)((http->body_stream ? '2' : http->body.data ? '1' : '0') + (has_info ? 4 : 0));
     to = put_line(to, http->method);
     to = put_line(to, http->url);
     to = put_line(to, http->client_id);
@@ -73,7 +74,7 @@ static size_t write_head(const struct muster_http_request *http, char *to)
 }
 
 /* The engine widens faster than it narrows: UTF-8 is checked and converted byte by byte. */
-static JSStringRef latin1(const char *text, size_t length)
+JSStringRef muster__js_latin1(const char *text, size_t length)
 {
     JSChar small[1024], *units = length <= 1024 ? small : malloc(length * sizeof *units);
     small[0] = 0; /* of a text without length */
@@ -89,7 +90,7 @@ static JSStringRef latin1(const char *text, size_t length)
 
 MUSTER__JS_CALLBACK(muster__js_native_request_head)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__js_delivery *delivery =
         muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
     (void)function;
@@ -101,7 +102,8 @@ MUSTER__JS_CALLBACK(muster__js_native_request_head)
         muster__js_out_of_memory(context, exception);
         return JSValueMakeNull(context);
     }
-    JSStringRef string = latin1(realm->vm->scratch, write_head(http, realm->vm->scratch));
+    JSStringRef string = muster__js_latin1(
+        realm->vm->scratch, write_head(http, delivery->request->data != NULL, realm->vm->scratch));
     if (!string) {
         muster__js_out_of_memory(context, exception);
         return JSValueMakeNull(context);
@@ -111,10 +113,23 @@ MUSTER__JS_CALLBACK(muster__js_native_request_head)
     return value;
 }
 
+/* requestInfo(id): what HTTP does not say of a client's request; undefined: nothing more is known. */
+MUSTER__JS_CALLBACK(muster__js_native_request_info)
+{
+    struct muster__realm *realm = muster__js_of(context);
+    struct muster__js_delivery *delivery =
+        muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
+    (void)function;
+    (void)this_object;
+    if (!delivery || delivery->request->kind != MUSTER__REQUEST_FETCH || !delivery->request->data)
+        return JSValueMakeUndefined(context);
+    return muster__js_from_value(realm, context, delivery->request->data, exception);
+}
+
 MUSTER__JS_CALLBACK(muster__js_native_request_body)
 {
     struct muster__js_delivery *delivery =
-        muster__js_delivery_of(muster__js_current(), context, count ? arguments[0] : NULL);
+        muster__js_delivery_of(muster__js_of(context), context, count ? arguments[0] : NULL);
     (void)function;
     (void)this_object;
     if (!delivery)
@@ -160,39 +175,49 @@ static void wake_in(void *user_data)
     in->realm->host->note_post(in->realm->worker, &in->note);
 }
 
+bool muster__js_read_piece(struct muster__realm *realm, JSContextRef context, struct muster_stream *stream,
+                           enum muster_status *ret_status, JSValueRef *ret_value)
+{
+    size_t length = 0, size = muster_stream_buffered(stream);
+    size = size == 0 ? 1 : size < PIECE_MAX ? size : PIECE_MAX;
+    char *piece = malloc(size);
+    JSValueRef exception = NULL;
+    *ret_status = MUSTER_NO_MEMORY;
+    *ret_value = NULL;
+    if (!piece) {
+        *ret_value = muster__js_make_error(realm, context, "RangeError", "out of memory", NULL);
+        return true;
+    }
+    *ret_status = muster_stream_read(stream, piece, size, &length);
+    if (*ret_status == MUSTER_OK && length > 0) {
+        *ret_value = muster__js_bytes(context, piece, length, &exception);
+        if (exception) {
+            *ret_status = MUSTER_NO_MEMORY;
+            *ret_value = exception;
+        }
+        return true;
+    }
+    free(piece);
+    if (*ret_status == MUSTER_OK)
+        *ret_value = JSValueMakeNull(context);
+    return *ret_status != MUSTER_PENDING;
+}
+
 /* False: nothing there yet.  Else *ret_value is the next piece, null at the end, or an error. */
 static bool read_piece(struct muster__js_body_in *in, JSContextRef context, bool *ret_failed,
                        JSValueRef *ret_value)
 {
-    size_t length = 0, size = muster_stream_buffered(in->stream);
-    char *piece = malloc(size == 0 ? 1 : size < PIECE_MAX ? size : PIECE_MAX);
-    JSValueRef exception = NULL;
-    *ret_failed = piece == NULL;
-    if (!piece) {
-        *ret_value = muster__js_make_error(in->realm, context, "RangeError", "out of memory", NULL);
-        return true;
-    }
-    enum muster_status status = muster_stream_read(
-        in->stream, piece, size == 0 ? 1 : size < PIECE_MAX ? size : PIECE_MAX, &length);
-    if (status == MUSTER_OK && length > 0) {
-        *ret_value = muster__js_bytes(context, piece, length, &exception);
-        *ret_failed = exception != NULL;
-        if (exception)
-            *ret_value = exception;
-        return true;
-    }
-    free(piece);
-    if (status == MUSTER_PENDING)
+    enum muster_status status = MUSTER_OK;
+    if (!muster__js_read_piece(in->realm, context, in->stream, &status, ret_value))
         return false;
     *ret_failed = status != MUSTER_OK;
+    if (*ret_value)
+        return true;
     const char *message = muster_stream_abort_message(in->stream);
     message = message ? message : muster_status_sentence(status);
-    if (status == MUSTER_OK)
-        *ret_value = JSValueMakeNull(context);
-    else if (status == MUSTER_CANCELED && !in->unwanted)
-        *ret_value = departed(in->realm, context, message);
-    else
-        *ret_value = muster__js_make_error(in->realm, context, "TypeError", message, NULL);
+    *ret_value = status == MUSTER_CANCELED && !in->unwanted
+                     ? departed(in->realm, context, message)
+                     : muster__js_make_error(in->realm, context, "TypeError", message, NULL);
     return true;
 }
 
@@ -229,7 +254,7 @@ static void call_with(JSContextRef context, JSValueRef function, JSValueRef argu
 /* bodyRead(id, resolve, reject) */
 MUSTER__JS_CALLBACK(muster__js_native_body_read)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     (void)function;
     (void)this_object;
     (void)exception;
@@ -250,7 +275,7 @@ MUSTER__JS_CALLBACK(muster__js_native_body_read)
 
 MUSTER__JS_CALLBACK(muster__js_native_body_cancel)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__js_body_in *in =
         in_of(realm, muster__js_delivery_of(realm, context, count ? arguments[0] : NULL));
     (void)function;
@@ -333,7 +358,7 @@ static void forget_head(struct muster__realm *realm)
 }
 
 /* It stays in memory of its own, as the body needs the scratch memory. */
-static bool read_head(struct muster__realm *realm, JSContextRef context, JSValueRef value)
+bool muster__js_read_head(struct muster__realm *realm, JSContextRef context, JSValueRef value)
 {
     struct muster__js_head *head = &realm->head;
     if (value == head->value)
@@ -366,7 +391,7 @@ static struct muster_http_response response_of(const struct muster__js_head *hea
 }
 
 /* A long one does not stay. */
-static void trim_head(struct muster__realm *realm)
+void muster__js_trim_head(struct muster__realm *realm)
 {
     if (realm->head.capacity > HEAD_KEPT)
         muster__js_head_clean_up(realm);
@@ -406,7 +431,7 @@ static bool put_body(struct muster__realm *realm, JSContextRef context, JSValueR
  * the id of the request whose entry runs, the status 200, and that nothing is released. */
 MUSTER__JS_CALLBACK(muster__js_native_respond)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     (void)function;
     (void)this_object;
     MUSTER_CHECK(count == 5);
@@ -419,7 +444,7 @@ MUSTER__JS_CALLBACK(muster__js_native_respond)
                           ? 200
                           : (int)JSValueToNumber(context, arguments[1], NULL);
     JSStringRef string = NULL;
-    bool is_read = read_head(realm, context, arguments[2]);
+    bool is_read = muster__js_read_head(realm, context, arguments[2]);
     struct muster_http_response response = response_of(&realm->head, status_code);
     if (is_read && put_body(realm, context, arguments[3], &response, &string))
         settle_response(realm, delivery, &response);
@@ -427,7 +452,7 @@ MUSTER__JS_CALLBACK(muster__js_native_respond)
         muster__js_out_of_memory(context, exception);
     if (string)
         JSStringRelease(string);
-    trim_head(realm);
+    muster__js_trim_head(realm);
     if (!JSValueIsUndefined(context, arguments[4]))
         delivery->holds--;
     muster__js_touch(realm, delivery);
@@ -504,7 +529,7 @@ static struct muster__js_body_out *new_out(struct muster__realm *realm, JSContex
 /* respondStream(id, status, head, cancel): answers the id, which names the stream from then on. */
 MUSTER__JS_CALLBACK(muster__js_native_respond_stream)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     (void)function;
     (void)this_object;
     MUSTER_CHECK(count == 4);
@@ -512,7 +537,7 @@ MUSTER__JS_CALLBACK(muster__js_native_respond_stream)
     if (!delivery || delivery->out)
         return arguments[0];
     int status_code = (int)JSValueToNumber(context, arguments[1], NULL);
-    bool is_read = read_head(realm, context, arguments[2]);
+    bool is_read = muster__js_read_head(realm, context, arguments[2]);
     struct muster__js_body_out *out = is_read ? new_out(realm, context, arguments[3]) : NULL;
     if (out) {
         struct muster_http_response response = response_of(&realm->head, status_code);
@@ -527,14 +552,14 @@ MUSTER__JS_CALLBACK(muster__js_native_respond_stream)
     } else {
         muster__js_out_of_memory(context, exception);
     }
-    trim_head(realm);
+    muster__js_trim_head(realm);
     return arguments[0];
 }
 
 static struct muster__js_body_out *out_of(JSContextRef context, JSValueRef id)
 {
     struct muster__js_delivery *delivery =
-        muster__js_delivery_of(muster__js_current(), context, id);
+        muster__js_delivery_of(muster__js_of(context), context, id);
     return delivery ? delivery->out : NULL;
 }
 

@@ -11,10 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INBOX_FIRST 4096u
 #define INBOX_LARGEST (256u * 1024u) /* longer messages get an array of their own */
 
-enum { TAG_BIGINT = 0x07, TAG_UTF16 = 0x09, TAG_OBJECT = 0x10, TAG_HOST = 0x20 };
+enum { TAG_BIGINT = 0x07, TAG_UTF16 = 0x09, TAG_OBJECT = 0x10, TAG_PLATFORM = 0x21 };
 
 /* ---- out ---- */
 
@@ -70,28 +69,48 @@ static struct muster_clone_buffer *take_buffers(struct muster__realm *realm, JSC
     return buffers;
 }
 
+/* NULL: out of memory. */
+static struct muster_clone *make_message(struct muster__realm *realm, JSContextRef context, JSValueRef array,
+                                         size_t length, JSValueRef list, size_t host_count)
+{
+    struct muster_clone_buffer bytes = {0};
+    struct muster_clone *clone = NULL;
+    size_t count = count_of(realm, context, list);
+    struct muster_clone_buffer *buffers = take_buffers(realm, context, list, count);
+    if ((count == 0 || buffers != NULL) && copy_bytes(context, array, length, &bytes) &&
+        muster_clone_new(&bytes, buffers, count, host_count, &clone) != MUSTER_OK)
+        clone = NULL;
+    for (size_t i = 0; buffers != NULL && i < count; i++)
+        muster_clone_buffer_clean_up(&buffers[i]);
+    free(buffers);
+    muster_clone_buffer_clean_up(&bytes);
+    return clone;
+}
+
 /* packed(array, length, buffers): the encoder is done. */
 MUSTER__JS_CALLBACK(muster__js_native_packed)
 {
-    struct muster__realm *realm = muster__js_current();
-    struct muster_clone_buffer bytes = {0};
+    struct muster__realm *realm = muster__js_of(context);
     (void)function;
     (void)this_object;
     MUSTER_CHECK(count >= 3);
     size_t length = (size_t)JSValueToNumber(context, arguments[1], NULL);
-    size_t buffer_count = count_of(realm, context, arguments[2]);
-    struct muster_clone_buffer *buffers = take_buffers(realm, context, arguments[2], buffer_count);
     muster_clone_release(realm->packed);
-    realm->packed = NULL;
-    if ((buffer_count > 0 && buffers == NULL) ||
-        !copy_bytes(context, arguments[0], length, &bytes) ||
-        muster_clone_new(&bytes, buffers, buffer_count, 0, &realm->packed) != MUSTER_OK)
+    realm->packed = make_message(realm, context, arguments[0], length, arguments[2], 0);
+    if (realm->packed == NULL)
         muster__js_out_of_memory(context, exception);
-    for (size_t i = 0; buffers != NULL && i < buffer_count; i++)
-        muster_clone_buffer_clean_up(&buffers[i]);
-    free(buffers);
-    muster_clone_buffer_clean_up(&bytes);
     return JSValueMakeUndefined(context);
+}
+
+struct muster_value *muster__js_packed_value(struct muster__realm *realm, JSContextRef context, JSValueRef array,
+                                             size_t length, JSValueRef buffers, size_t host_count,
+                                             JSValueRef *exception)
+{
+    struct muster_value *value =
+        muster_value_new_clone(make_message(realm, context, array, length, buffers, host_count));
+    if (value == NULL)
+        muster__js_out_of_memory(context, exception);
+    return value;
 }
 
 /* keep(id, whether) */
@@ -114,7 +133,7 @@ MUSTER__JS_CALLBACK(muster__js_native_is_host_object)
     (void)exception;
     bool is_host = count > 0 && muster__js_host_value(context, arguments[0]) != NULL;
     if (is_host)
-        muster__js_current()->met_host_object = true;
+        muster__js_of(context)->met_host_object = true;
     return JSValueMakeBoolean(context, is_host);
 }
 
@@ -189,7 +208,7 @@ struct muster_value *muster__js_to_value(struct muster__realm *realm, JSContextR
 static bool is_simple(struct muster_bytes bytes)
 {
     unsigned tag = bytes.length > 2 ? (unsigned char)bytes.data[2] : TAG_OBJECT;
-    return !(tag >= TAG_OBJECT && tag <= TAG_HOST) && tag != TAG_BIGINT && tag != TAG_UTF16;
+    return !(tag >= TAG_OBJECT && tag <= TAG_PLATFORM) && tag != TAG_BIGINT && tag != TAG_UTF16;
 }
 
 bool muster__js_is_message(const struct muster_value *value)
@@ -204,29 +223,66 @@ static void free_memory(void *bytes, void *user_data)
     free(bytes);
 }
 
+/* An array over memory of ours, which goes with it: a script may call a function of a realm that was closed. */
+static JSObjectRef make_box(JSContextRef context, JSTypedArrayType type, size_t size, void *ret_memory,
+                            JSValueRef *exception)
+{
+    void *memory = calloc(1, size);
+    if (memory == NULL) {
+        muster__js_out_of_memory(context, exception);
+        return NULL;
+    }
+    JSObjectRef box =
+        JSObjectMakeTypedArrayWithBytesNoCopy(context, type, memory, size, free_memory, NULL, exception);
+    if (box == NULL)
+        return NULL;
+    JSValueProtect(context, box);
+    memcpy(ret_memory, &memory, sizeof memory);
+    return box;
+}
+
 static bool grow_inbox(struct muster__realm *realm, JSContextRef context, size_t length,
                        JSValueRef *exception)
 {
-    size_t size = INBOX_FIRST;
+    size_t size = MUSTER__JS_INBOX_SIZE;
+    char *memory = NULL;
     while (size < length)
         size *= 2;
-    char *memory = malloc(size);
-    JSObjectRef inbox = memory != NULL ? JSObjectMakeTypedArrayWithBytesNoCopy(
-                                             context, kJSTypedArrayTypeUint8Array, memory, size,
-                                             free_memory, NULL, exception)
-                                       : NULL;
-    if (inbox == NULL) {
-        if (memory == NULL)
-            muster__js_out_of_memory(context, exception);
+    JSObjectRef inbox = make_box(context, kJSTypedArrayTypeUint8Array, size, &memory, exception);
+    if (inbox == NULL)
         return false;
-    }
     if (realm->inbox != NULL)
         JSValueUnprotect(context, realm->inbox);
-    JSValueProtect(context, inbox);
     realm->inbox = inbox;
     realm->inbox_memory = memory;
     realm->inbox_size = size;
     return true;
+}
+
+bool muster__js_make_boxes(struct muster__realm *realm, JSContextRef context, JSValueRef *exception)
+{
+    if (realm->lengths == NULL)
+        realm->lengths = make_box(context, kJSTypedArrayTypeUint32Array, 3 * sizeof *realm->box_lengths,
+                                  &realm->box_lengths, exception);
+    if (realm->lengths != NULL && realm->outbox == NULL)
+        realm->outbox = make_box(context, kJSTypedArrayTypeUint8Array, MUSTER__JS_OUTBOX_SIZE,
+                                 &realm->outbox_memory, exception);
+    return realm->outbox != NULL && realm->lengths != NULL;
+}
+
+/* boxes(): [outbox, lengths]: what fits into the outbox is sent without its array being looked at. */
+MUSTER__JS_CALLBACK(muster__js_native_boxes)
+{
+    struct muster__realm *realm = muster__js_of(context);
+    (void)function;
+    (void)this_object;
+    (void)count;
+    (void)arguments;
+    if (!muster__js_make_boxes(realm, context, exception))
+        return JSValueMakeUndefined(context);
+    const JSValueRef items[] = {realm->outbox, realm->lengths};
+    JSObjectRef list = JSObjectMakeArray(context, 2, items, exception);
+    return list != NULL ? list : JSValueMakeUndefined(context);
 }
 
 static void release_message(void *bytes, void *user_data)
@@ -277,28 +333,37 @@ static JSValueRef buffers_of(struct muster__realm *realm, JSContextRef context,
     return list;
 }
 
-JSValueRef muster__js_unpack(struct muster__realm *realm, JSContextRef context,
-                             const struct muster_value *value, JSValueRef *exception)
+bool muster__js_parts(struct muster__realm *realm, JSContextRef context, const struct muster_value *value,
+                      JSValueRef ret_parts[3], JSValueRef *exception)
 {
     struct muster_clone *clone = muster_value_clone(value);
-    struct muster_bytes bytes = muster_clone_bytes(clone);
-    if (!muster__js_is_message(value))
-        return muster__js_from_value(realm, context, muster__value_plain(value), exception);
-    JSObjectRef receive = codec_function(realm, JS_CODEC_RECEIVE, exception);
-    JSValueRef buffers = receive != NULL ? buffers_of(realm, context, value, exception) : NULL;
+    JSValueRef buffers = buffers_of(realm, context, value, exception);
     JSObjectRef array =
         buffers != NULL && *exception == NULL ? array_of(realm, context, clone, exception) : NULL;
     if (array == NULL)
-        return JSValueMakeUndefined(context);
-    const JSValueRef arguments[] = {array, JSValueMakeNumber(context, (double)bytes.length), buffers};
-    JSValueRef decoded = JSObjectCallAsFunction(context, receive, NULL, 3, arguments, exception);
+        return false;
+    ret_parts[0] = array;
+    ret_parts[1] = JSValueMakeNumber(context, (double)muster_clone_bytes(clone).length);
+    ret_parts[2] = buffers;
+    return true;
+}
+
+JSValueRef muster__js_unpack(struct muster__realm *realm, JSContextRef context,
+                             const struct muster_value *value, JSValueRef *exception)
+{
+    JSValueRef parts[3], decoded = NULL;
+    if (!muster__js_is_message(value))
+        return muster__js_from_value(realm, context, muster__value_plain(value), exception);
+    JSObjectRef receive = codec_function(realm, JS_CODEC_RECEIVE, exception);
+    if (receive != NULL && muster__js_parts(realm, context, value, parts, exception))
+        decoded = JSObjectCallAsFunction(context, receive, NULL, 3, parts, exception);
     return decoded != NULL ? decoded : JSValueMakeUndefined(context);
 }
 
 /* incoming(): what the message says that the entry brought; once. */
 MUSTER__JS_CALLBACK(muster__js_native_incoming)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     const struct muster_value *value = realm->incoming;
     (void)function;
     (void)this_object;
@@ -311,12 +376,16 @@ MUSTER__JS_CALLBACK(muster__js_native_incoming)
 
 void muster__js_clone_clean_up(struct muster__realm *realm)
 {
-    for (int i = 0; i < JS_CODEC_COUNT; i++)
-        if (realm->codec[i] != NULL)
-            JSValueUnprotect(realm->context, realm->codec[i]);
-    if (realm->inbox != NULL)
-        JSValueUnprotect(realm->context, realm->inbox);
+    JSObjectRef *const held[] = {&realm->inbox, &realm->outbox, &realm->lengths, &realm->codec[JS_CODEC_SHARE],
+                                 &realm->codec[JS_CODEC_RECEIVE]};
+    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++) {
+        if (*held[i] != NULL)
+            JSValueUnprotect(realm->context, *held[i]);
+        *held[i] = NULL;
+    }
     if (realm->object_prototype != NULL)
         JSValueUnprotect(realm->context, realm->object_prototype);
+    realm->object_prototype = NULL;
     muster_clone_release(realm->packed);
+    realm->packed = NULL;
 }

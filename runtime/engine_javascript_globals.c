@@ -10,27 +10,56 @@
 
 #include <string.h>
 
+#define WORDS MUSTER__JS_GLOBAL_WORDS
+
+enum kind {
+    INTERFACE,   /* a class or a namespace: becomes a plain property, which enumerations leave out */
+    OPERATION,   /* a function: the same, and they have it */
+    ATTRIBUTE,   /* stays an accessor, which nobody can set */
+    REPLACEABLE, /* assigning makes a plain property of it */
+    HANDLER,     /* on... */
+};
+
+/* In which kinds of workers it is. */
+enum {
+    IN_SERVICE = 1 << MUSTER__WORKER_SERVICE,
+    IN_DEDICATED = 1 << MUSTER__WORKER_DEDICATED,
+    IN_SHARED = 1 << MUSTER__WORKER_SHARED,
+    IN_CLIENT = 1 << MUSTER__WORKER_CLIENT,
+    IN_WORKERS = IN_SERVICE | IN_DEDICATED | IN_SHARED,
+    IN_ALL = IN_WORKERS | IN_CLIENT,
+};
+
 struct lazy_global {
     const char *name, *chunk;
+    enum kind kind;
+    unsigned types;
 };
 
 static const struct lazy_global lazy_globals[] = {
-#define GLOBAL(chunk, name) {#name, #chunk},
+#define GLOBAL(chunk, name) {#name, #chunk, INTERFACE, IN_ALL},
+#define GLOBAL_IN(types, kind, chunk, name) {#name, #chunk, kind, types},
 #include "runtime/engine_javascript_globals.h"
 #undef GLOBAL
+#undef GLOBAL_IN
 };
 
 #define GLOBAL_COUNT (sizeof lazy_globals / sizeof *lazy_globals)
-_Static_assert(GLOBAL_COUNT < 127, "the masks are two words, less a bit");
+_Static_assert(GLOBAL_COUNT < WORDS * 64, "the masks have so many bits, less one");
 
-static void add(uint64_t mask[2], size_t i)
+static void add(uint64_t mask[WORDS], size_t i)
 {
     mask[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
-static bool has(const uint64_t mask[2], size_t i)
+static bool has(const uint64_t mask[WORDS], size_t i)
 {
     return mask[i / 64] >> (i % 64) & 1;
+}
+
+static bool is_exposed(const struct muster__realm *realm, size_t i)
+{
+    return lazy_globals[i].types >> realm->type & 1;
 }
 
 /* ---- what a text names ---- */
@@ -60,18 +89,18 @@ static const char *skip_spaces(const char *at)
  * `next` what follows; neither is a space. */
 static bool reaches_global(const char *word, size_t length, char before, char next)
 {
-    static const char *const always[] = {"eval", "Function", "importScripts", NULL};
+    static const char *const always[] = {"eval", "Function", "importScripts", "__muster_modules", NULL};
     static const char *const unless_dot[] = {"self", "globalThis", "this", "target", "currentTarget",
                                              "srcElement", "composedPath", NULL};
     static const char *const called[] = {"with", NULL}, *const read[] = {"constructor", NULL};
-    if (length < 4 || length > 13)
+    if (length < 4 || length > 16)
         return false;
     return is_one_of(word, length, always) || (next != '.' && is_one_of(word, length, unless_dot)) ||
            (next == '(' && is_one_of(word, length, called)) ||
            ((before == '.' || next != '(') && is_one_of(word, length, read));
 }
 
-static void add_word(uint64_t mask[2], const char *word, size_t length)
+static void add_word(uint64_t mask[WORDS], const char *word, size_t length)
 {
     for (size_t i = 0; i < GLOBAL_COUNT; i++)
         if (lazy_globals[i].name[0] == *word && strlen(lazy_globals[i].name) == length &&
@@ -80,7 +109,7 @@ static void add_word(uint64_t mask[2], const char *word, size_t length)
 }
 
 /* `text` is terminated.  False: it could name any. */
-static bool find_names(uint64_t mask[2], const char *text, size_t length)
+static bool find_names(uint64_t mask[WORDS], const char *text, size_t length)
 {
     char before = '\0';
     for (const char *at = text, *end = text + length; at < end;) {
@@ -96,18 +125,14 @@ static bool find_names(uint64_t mask[2], const char *text, size_t length)
             at++;
         if (reaches_global(word, (size_t)(at - word), before, *skip_spaces(at)))
             return false;
-        add_word(mask, word, (size_t)(at - word));
+        if (*at != before || (before != '\'' && before != '"')) /* all of a string names none: 'fetch' */
+            add_word(mask, word, (size_t)(at - word));
         before = 'a';
     }
     return true;
 }
 
 /* ---- the accessors ---- */
-
-static bool is_handler(const struct lazy_global *global)
-{
-    return strcmp(global->chunk, "handler") == 0;
-}
 
 static JSObjectRef definer(struct muster__realm *realm)
 {
@@ -125,16 +150,20 @@ static JSObjectRef definer(struct muster__realm *realm)
     return realm->define = (JSObjectRef)define;
 }
 
-static JSObjectRef new_descriptor(JSContextRef context, bool writable)
+/* `flags`: which of the three attributes it has beside a value or an accessor. */
+enum { ENUMERABLE = 1, WRITABLE = 2 };
+
+static JSObjectRef new_descriptor(JSContextRef context, unsigned flags)
 {
+    static const char *const names[] = {"enumerable", "writable", "configurable"};
     JSObjectRef descriptor = JSObjectMake(context, NULL, NULL);
-    JSStringRef configurable = JSStringCreateWithUTF8CString("configurable");
-    JSStringRef name = JSStringCreateWithUTF8CString("writable");
-    JSObjectSetProperty(context, descriptor, configurable, JSValueMakeBoolean(context, true), 0, NULL);
-    if (writable)
+    for (unsigned i = 0; i < 3; i++) {
+        if (i < 2 && !(flags >> i & 1))
+            continue;
+        JSStringRef name = JSStringCreateWithUTF8CString(names[i]);
         JSObjectSetProperty(context, descriptor, name, JSValueMakeBoolean(context, true), 0, NULL);
-    JSStringRelease(configurable);
-    JSStringRelease(name);
+        JSStringRelease(name);
+    }
     return descriptor;
 }
 
@@ -147,11 +176,12 @@ static void define(struct muster__realm *realm, const char *name, JSObjectRef de
 }
 
 /* Instead of the accessor. */
-static void define_plain(struct muster__realm *realm, const char *name, JSValueRef value)
+static void define_plain(struct muster__realm *realm, const struct lazy_global *global, JSValueRef value)
 {
-    JSObjectRef descriptor = new_descriptor(realm->context, true);
+    JSObjectRef descriptor =
+        new_descriptor(realm->context, WRITABLE | (global->kind == INTERFACE ? 0 : ENUMERABLE));
     JSObjectSetProperty(realm->context, descriptor, realm->names[JS_NAME_VALUE], value, 0, NULL);
-    define(realm, name, descriptor);
+    define(realm, global->name, descriptor);
 }
 
 static JSValueRef use_handler(struct muster__realm *realm, const struct lazy_global *global,
@@ -169,103 +199,215 @@ static JSValueRef use_handler(struct muster__realm *realm, const struct lazy_glo
     return value ? value : JSValueMakeUndefined(context);
 }
 
-/* Getter and setter in one: a setter has an argument. */
-static JSValueRef use_global(JSContextRef context, JSObjectRef function, JSObjectRef this_object,
+/* What stays an accessor can be taken off, and called on anything. */
+static bool is_of_global(JSContextRef context, const struct lazy_global *global, JSObjectRef this_object)
+{
+    return (global->kind != ATTRIBUTE && global->kind != HANDLER) || !this_object ||
+           this_object == JSContextGetGlobalObject(context);
+}
+
+static JSValueRef get_global(JSContextRef context, JSObjectRef function, JSObjectRef this_object,
                              size_t count, const JSValueRef arguments[], JSValueRef *exception)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     const struct lazy_global *global = JSObjectGetPrivate(function);
-    (void)context;
-    (void)this_object;
-    if (is_handler(global))
-        return use_handler(realm, global, count, arguments, exception);
-    JSValueRef value =
-        count ? arguments[0] : muster__js_export(realm, global->chunk, global->name, exception);
-    if (!*exception)
-        define_plain(realm, global->name, value);
+    (void)count;
+    if (!is_of_global(context, global, this_object))
+        return muster__js_throw(context, "TypeError", "this is an attribute of the global object", exception);
+    if (global->kind == HANDLER)
+        return use_handler(realm, global, 0, arguments, exception);
+    JSValueRef value = muster__js_export(realm, global->chunk, global->name, exception);
+    if (!*exception && global->kind != ATTRIBUTE)
+        define_plain(realm, global, value);
     return value;
 }
 
-static JSClassRef accessor_class(void)
+static JSValueRef set_global(JSContextRef context, JSObjectRef function, JSObjectRef this_object,
+                             size_t count, const JSValueRef arguments[], JSValueRef *exception)
 {
-    static _Atomic(JSClassRef) slot; /* made once for the process, and kept */
-    JSClassRef class = atomic_load_explicit(&slot, memory_order_acquire);
+    struct muster__realm *realm = muster__js_of(context);
+    const struct lazy_global *global = JSObjectGetPrivate(function);
+    if (!is_of_global(context, global, this_object))
+        return muster__js_throw(context, "TypeError", "this is an attribute of the global object", exception);
+    if (count == 0)
+        return muster__js_throw(context, "TypeError", "a setter needs a value", exception);
+    if (global->kind == HANDLER)
+        (void)use_handler(realm, global, 1, arguments, exception);
+    else
+        define_plain(realm, global, arguments[0]);
+    return JSValueMakeUndefined(context);
+}
+
+static JSValueRef get_accessor_name(JSContextRef context, JSObjectRef object, JSStringRef name,
+                                    JSValueRef *exception)
+{
+    const struct lazy_global *global = JSObjectGetPrivate(object);
+    char text[80] = "";
+    (void)exception;
+    if (JSStringIsEqualToUTF8CString(name, "length"))
+        return JSValueMakeNumber(context, 0);
+    strncat(text, "get ", sizeof text - 1);
+    strncat(text, global->name, sizeof text - 5);
+    return muster__js_text(context, text);
+}
+
+static JSValueRef get_setter_name(JSContextRef context, JSObjectRef object, JSStringRef name,
+                                  JSValueRef *exception)
+{
+    const struct lazy_global *global = JSObjectGetPrivate(object);
+    char text[80] = "";
+    (void)exception;
+    if (JSStringIsEqualToUTF8CString(name, "length"))
+        return JSValueMakeNumber(context, 1);
+    strncat(text, "set ", sizeof text - 1);
+    strncat(text, global->name, sizeof text - 5);
+    return muster__js_text(context, text);
+}
+
+#define OF_FUNCTIONS (kJSPropertyAttributeReadOnly | kJSPropertyAttributeDontEnum)
+static const JSStaticValue getter_values[] = {
+    {"name", get_accessor_name, NULL, OF_FUNCTIONS},
+    {"length", get_accessor_name, NULL, OF_FUNCTIONS},
+    {NULL, NULL, NULL, 0},
+};
+static const JSStaticValue setter_values[] = {
+    {"name", get_setter_name, NULL, OF_FUNCTIONS},
+    {"length", get_setter_name, NULL, OF_FUNCTIONS},
+    {NULL, NULL, NULL, 0},
+};
+static const JSClassDefinition accessor_definitions[] = {
+    {.attributes = kJSClassAttributeNoAutomaticPrototype,
+     .className = "Function",
+     .staticValues = getter_values,
+     .callAsFunction = get_global},
+    {.attributes = kJSClassAttributeNoAutomaticPrototype,
+     .className = "Function",
+     .staticValues = setter_values,
+     .callAsFunction = set_global},
+};
+
+/* 0: getters, 1: setters. */
+static JSClassRef accessor_class(unsigned which)
+{
+    static _Atomic(JSClassRef) slots[2]; /* made once for the process, and kept */
+    JSClassRef class = atomic_load_explicit(&slots[which], memory_order_acquire);
     if (class)
         return class;
-    const JSClassDefinition definition = {
-        .attributes = kJSClassAttributeNoAutomaticPrototype,
-        .className = "Function",
-        .callAsFunction = use_global,
-    };
-    JSClassRef made = JSClassCreate(&definition);
-    if (atomic_compare_exchange_strong(&slot, &class, made))
+    JSClassRef made = JSClassCreate(&accessor_definitions[which]);
+    if (atomic_compare_exchange_strong(&slots[which], &class, made))
         return made;
     JSClassRelease(made);
     return class;
 }
 
-static void set_plain(struct muster__realm *realm, const char *name, JSValueRef value)
+static JSObjectRef new_accessor(struct muster__realm *realm, const struct lazy_global *global, unsigned which)
+{
+    JSObjectRef accessor = JSObjectMake(realm->context, accessor_class(which), (void *)(uintptr_t)global);
+    if (global->kind == ATTRIBUTE || global->kind == HANDLER) /* the others are replaced, and nobody meets them */
+        JSObjectSetPrototype(realm->context, accessor, JSObjectGetPrototype(realm->context, definer(realm)));
+    return accessor;
+}
+
+static void set_plain(struct muster__realm *realm, const char *name, JSValueRef value, JSPropertyAttributes more)
 {
     JSStringRef key = JSStringCreateWithUTF8CString(name);
     JSObjectSetProperty(realm->context, JSContextGetGlobalObject(realm->context), key, value,
-                        kJSPropertyAttributeDontEnum, NULL);
+                        kJSPropertyAttributeDontEnum | more, NULL);
     JSStringRelease(key);
 }
 
+/* `descriptors`: made on first use, for those that enumerations leave out and for the others. */
 static void define_one(struct muster__realm *realm, const struct lazy_global *global,
-                       JSObjectRef *descriptor)
+                       JSObjectRef descriptors[2])
 {
     JSContextRef context = realm->context;
-    if (strcmp(global->name, "self") == 0) {
-        set_plain(realm, global->name, JSContextGetGlobalObject(context));
+    if (strcmp(global->name, "self") == 0 || strcmp(global->name, "window") == 0) {
+        bool is_fixed = realm->type != MUSTER__WORKER_CLIENT; /* a window's may be replaced */
+        set_plain(realm, global->name, JSContextGetGlobalObject(context),
+                  is_fixed ? kJSPropertyAttributeReadOnly : kJSPropertyAttributeNone);
         return;
     }
     if (strcmp(global->chunk, "core") == 0) { /* it loads anyway, and this is cheaper */
-        set_plain(realm, global->name, muster__js_export(realm, "core", global->name, NULL));
+        set_plain(realm, global->name, muster__js_export(realm, "core", global->name, NULL),
+                  kJSPropertyAttributeNone);
         return;
     }
+    bool is_enumerable = global->kind != INTERFACE;
+    JSObjectRef *descriptor = &descriptors[is_enumerable];
     if (!*descriptor)
-        *descriptor = new_descriptor(context, false);
-    JSObjectRef accessor = JSObjectMake(context, accessor_class(), (void *)(uintptr_t)global);
-    JSObjectSetProperty(context, *descriptor, realm->names[JS_NAME_GET], accessor, 0, NULL);
-    JSObjectSetProperty(context, *descriptor, realm->names[JS_NAME_SET], accessor, 0, NULL);
+        *descriptor = new_descriptor(context, is_enumerable ? ENUMERABLE : 0);
+    JSValueRef setter = global->kind == ATTRIBUTE ? JSValueMakeUndefined(context) : new_accessor(realm, global, 1);
+    JSObjectSetProperty(context, *descriptor, realm->names[JS_NAME_GET], new_accessor(realm, global, 0), 0, NULL);
+    JSObjectSetProperty(context, *descriptor, realm->names[JS_NAME_SET], setter, 0, NULL);
     define(realm, global->name, *descriptor);
 }
 
-static void define_mask(struct muster__realm *realm, const uint64_t mask[2])
+static void define_mask(struct muster__realm *realm, const uint64_t mask[WORDS])
 {
-    JSObjectRef descriptor = NULL;
-    if (!(mask[0] & ~realm->defined[0]) && !(mask[1] & ~realm->defined[1]))
-        return;
+    JSObjectRef descriptors[2] = {NULL, NULL};
     for (size_t i = 0; i < GLOBAL_COUNT; i++) {
-        if (!has(mask, i) || has(realm->defined, i))
+        if (!(mask[i / 64] & ~realm->defined[i / 64])) { /* none of this word */
+            i |= 63;
+            continue;
+        }
+        if (!has(mask, i) || has(realm->defined, i) || !is_exposed(realm, i))
             continue;
         add(realm->defined, i); /* first: loading a chunk comes back here */
-        define_one(realm, &lazy_globals[i], &descriptor);
+        define_one(realm, &lazy_globals[i], descriptors);
     }
+}
+
+/* A script that looks at descriptors would see accessors where plain properties belong: core2 makes the functions
+ * that it asks put the global in its place first. */
+static void show_plain(struct muster__realm *realm)
+{
+    JSValueRef exception = NULL;
+    JSValueRef function = muster__js_export(realm, "core2", "showPlain", &exception);
+    if (JSValueIsObject(realm->context, function))
+        (void)JSObjectCallAsFunction(realm->context, (JSObjectRef)function, NULL, 0, NULL, &exception);
 }
 
 void muster__js_define_globals_of_script(struct muster__realm *realm, const char *text, size_t length)
 {
-    uint64_t mask[2] = {0, 0};
+    uint64_t mask[WORDS] = {0};
+    if (memmem(text, length, "getOwnPropertyDescriptor", strlen("getOwnPropertyDescriptor")))
+        show_plain(realm);
     if (!find_names(mask, text, length))
-        mask[0] = mask[1] = UINT64_MAX;
+        memset(mask, 0xff, sizeof mask);
     define_mask(realm, mask);
 }
 
-/* Chunks read globals by their names; they are searched once for the process.  The top bit of the second
+/* A spare realm was made before anybody knew what it would be. */
+void muster__js_settle_globals(struct muster__realm *realm)
+{
+    for (size_t i = 0; i < GLOBAL_COUNT; i++) {
+        if (is_exposed(realm, i))
+            continue;
+        if (has(realm->defined, i)) {
+            JSStringRef name = JSStringCreateWithUTF8CString(lazy_globals[i].name);
+            JSObjectDeleteProperty(realm->context, JSContextGetGlobalObject(realm->context), name, NULL);
+            JSStringRelease(name);
+        }
+        add(realm->defined, i);
+    }
+}
+
+#define CHUNKS_MOST 128
+
+/* Chunks read globals by their names; they are searched once for the process.  The top bit of the last
  * word says that it was done. */
 void muster__js_define_globals_of_chunk(struct muster__realm *realm, unsigned index, const char *name,
                                         const char *text)
 {
-    static _Atomic uint64_t known[64][2];
+    static _Atomic uint64_t known[CHUNKS_MOST][WORDS];
     const uint64_t done = UINT64_C(1) << 63;
-    uint64_t mask[2];
-    MUSTER_CHECK(index < 64);
-    mask[1] = atomic_load_explicit(&known[index][1], memory_order_acquire);
-    mask[0] = atomic_load_explicit(&known[index][0], memory_order_relaxed);
-    if (!(mask[1] & done)) {
-        mask[0] = mask[1] = 0;
+    uint64_t mask[WORDS] = {0};
+    MUSTER_CHECK(index < CHUNKS_MOST);
+    mask[WORDS - 1] = atomic_load_explicit(&known[index][WORDS - 1], memory_order_acquire);
+    if (mask[WORDS - 1] & done) {
+        for (size_t i = 0; i < WORDS - 1; i++)
+            mask[i] = atomic_load_explicit(&known[index][i], memory_order_relaxed);
+    } else {
         for (const char *at = text; *at;) {
             size_t length = 0;
             while (is_word(at[length]))
@@ -277,9 +419,10 @@ void muster__js_define_globals_of_chunk(struct muster__realm *realm, unsigned in
         for (size_t i = 0; i < GLOBAL_COUNT; i++) /* its own: it would be loaded to define them */
             if (has(mask, i) && strcmp(lazy_globals[i].chunk, name) == 0)
                 mask[i / 64] &= ~(UINT64_C(1) << (i % 64));
-        atomic_store_explicit(&known[index][0], mask[0], memory_order_relaxed);
-        atomic_store_explicit(&known[index][1], mask[1] | done, memory_order_release);
+        for (size_t i = 0; i < WORDS - 1; i++)
+            atomic_store_explicit(&known[index][i], mask[i], memory_order_relaxed);
+        atomic_store_explicit(&known[index][WORDS - 1], mask[WORDS - 1] | done, memory_order_release);
     }
-    mask[1] &= ~done;
+    mask[WORDS - 1] &= ~done;
     define_mask(realm, mask);
 }

@@ -179,7 +179,7 @@ static struct muster_host_call *new_method_call(JSContextRef context,
 static JSValueRef call_function(JSContextRef context, JSObjectRef function, JSObjectRef this_object,
                                 size_t count, const JSValueRef arguments[], JSValueRef *exception)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     const struct muster__js_function *binding = JSObjectGetPrivate(function);
     struct muster_value *array = collect(realm, context, count, arguments, exception);
     if (!array)

@@ -34,13 +34,15 @@ NATIVE(chunk)
         return UNDEFINED;
     (void)JSStringGetUTF8CString(string, name, sizeof name);
     JSStringRelease(string);
-    JSObjectRef exports = muster__js_chunk(muster__js_current(), name, exception);
+    if (!muster__js_has_chunk(name))
+        return muster__js_throw(context, "NotSupportedError", name, exception);
+    JSObjectRef exports = muster__js_chunk(muster__js_of(context), name, exception);
     return exports ? exports : UNDEFINED;
 }
 
 NATIVE(print)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     size_t length = 0;
     UNUSED;
     double level = number_at(context, count, arguments, 0);
@@ -89,7 +91,7 @@ NATIVE(randomFill)
 
 NATIVE(now)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     UNUSED;
     uint64_t now_us = realm->worker ? realm->host->now_us(realm->worker) : realm->origin_us;
     return JSValueMakeNumber(context, (double)(now_us - realm->origin_us) / 1000.0);
@@ -97,7 +99,7 @@ NATIVE(now)
 
 NATIVE(report)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster_error error = {0};
     UNUSED;
     if (count) {
@@ -111,7 +113,7 @@ NATIVE(report)
 /* describe(error): [message, file, line, column], for ErrorEvent. */
 NATIVE(describe)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster_error error = {0};
     UNUSED;
     MUSTER_CHECK(count == 1);
@@ -135,7 +137,7 @@ NATIVE(describe)
 NATIVE(hold)
 {
     struct muster__js_delivery *delivery =
-        muster__js_delivery_of(muster__js_current(), context, count ? arguments[0] : NULL);
+        muster__js_delivery_of(muster__js_of(context), context, count ? arguments[0] : NULL);
     UNUSED;
     if (delivery)
         delivery->holds++;
@@ -144,7 +146,7 @@ NATIVE(hold)
 
 NATIVE(release)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__js_delivery *delivery =
         muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
     UNUSED;
@@ -174,7 +176,7 @@ static bool is_answered_at_once(const struct muster__js_delivery *delivery)
  * and a rejection counts for more than an error of the handler's. */
 NATIVE(fail)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__js_delivery *delivery =
         muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
     struct muster_error error = {0};
@@ -205,7 +207,7 @@ NATIVE(fail)
 /* returned(id, value): the result of a call. */
 NATIVE(returned)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__js_delivery *delivery =
         muster__js_delivery_of(realm, context, count ? arguments[0] : NULL);
     UNUSED;
@@ -224,7 +226,7 @@ NATIVE(returned)
 /* evaluated(error?): the promise that a module exports by default has settled. */
 NATIVE(evaluated)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     UNUSED;
     realm->evaluation_status = count ? MUSTER_REJECTED : MUSTER_OK;
     if (count)
@@ -238,7 +240,7 @@ NATIVE(evaluated)
 
 NATIVE(timerSet)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     UNUSED;
     double delay_ms = number_at(context, count, arguments, 0);
     bool repeat = count > 1 && JSValueToBoolean(context, arguments[1]);
@@ -248,7 +250,7 @@ NATIVE(timerSet)
 
 NATIVE(timerClear)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     UNUSED;
     realm->host->timer_clear(realm->worker, (uint32_t)number_at(context, count, arguments, 0));
     return UNDEFINED;
@@ -274,23 +276,24 @@ static JSObjectRef arguments_of(struct muster__realm *realm, JSContextRef contex
 
 NATIVE(identity)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     JSObjectRef object = JSObjectMake(context, NULL, NULL);
+    static const char *const types[] = {"service", "dedicated", "shared", "client"};
     const struct muster__script *script = realm->script;
+    const char *url = realm->url ? realm->url : script ? script->url : "about:blank";
     UNUSED;
     set(context, object, "name", muster__js_text(context, realm->name ? realm->name : ""));
     set(context, object, "scope", muster__js_text(context, realm->scope ? realm->scope : ""));
-    set(context, object, "url", muster__js_text(context, script ? script->url : "about:blank"));
+    set(context, object, "url", muster__js_text(context, url));
     set(context, object, "module", JSValueMakeBoolean(context, script && script->is_module));
-    set(context, object, "type",
-        muster__js_text(context, realm->type == MUSTER__WORKER_SERVICE ? "service" : "dedicated"));
+    set(context, object, "type", muster__js_text(context, types[realm->type]));
     set(context, object, "args", arguments_of(realm, context));
     return object;
 }
 
 NATIVE(skipWaiting)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     UNUSED;
     realm->host->skip_waiting(realm->worker);
     return UNDEFINED;
@@ -298,9 +301,73 @@ NATIVE(skipWaiting)
 
 NATIVE(close)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     UNUSED;
+    realm->is_closing = true;
+    if (realm->type != MUSTER__WORKER_SERVICE) /* which finishes what it has */
+        for (struct muster__realm *at = realm->vm->realms; at; at = at->next) {
+            muster__js_fetch_let_go(at);
+            muster__js_drop_tokens(at);
+        }
     realm->host->close(realm->worker);
+    return UNDEFINED;
+}
+
+/* ---- tokens that its chunks hold; few */
+
+void muster__js_drop_tokens(struct muster__realm *realm)
+{
+    for (size_t i = 0; i < realm->token_count; i++)
+        realm->host->token_drop(realm->worker, realm->tokens[i]);
+    realm->token_count = 0;
+    free(realm->tokens);
+    realm->tokens = NULL;
+}
+
+static bool keep_token(struct muster__realm *realm, uint32_t token)
+{
+    uint32_t *grown = realloc(realm->tokens, (realm->token_count + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    grown[realm->token_count++] = token;
+    realm->tokens = grown;
+    return true;
+}
+
+/* Whether it was held. */
+static bool forget_token(struct muster__realm *realm, uint32_t token)
+{
+    for (size_t i = 0; i < realm->token_count; i++)
+        if (realm->tokens[i] == token) {
+            realm->tokens[i] = realm->tokens[--realm->token_count];
+            return true;
+        }
+    return false;
+}
+
+/* tokenTake(name): its number, or 0; tokenDrop(number).  While it is held an idle worker is not ended. */
+NATIVE(tokenTake)
+{
+    struct muster__realm *realm = muster__js_of(context);
+    UNUSED;
+    bool is_over = realm->is_closed || (realm->is_closing && realm->type != MUSTER__WORKER_SERVICE);
+    char *name = count && !is_over ? muster__js_copy_text(context, arguments[0], NULL) : NULL;
+    uint32_t token = name ? realm->host->token_take(realm->worker, name) : 0;
+    if (token != 0 && !keep_token(realm, token)) {
+        realm->host->token_drop(realm->worker, token);
+        token = 0;
+    }
+    free(name);
+    return JSValueMakeNumber(context, token);
+}
+
+NATIVE(tokenDrop)
+{
+    struct muster__realm *realm = muster__js_of(context);
+    UNUSED;
+    uint32_t token = (uint32_t)number_at(context, count, arguments, 0);
+    if (token != 0 && forget_token(realm, token))
+        realm->host->token_drop(realm->worker, token);
     return UNDEFINED;
 }
 
@@ -330,10 +397,33 @@ static void run_script(JSContextRef context, const struct muster__script *script
         JSStringRelease(url);
 }
 
-/* importScript(url): undefined when it ran; else why it could not be loaded. */
+/* evaluateAt(text, url): the value of a script that is named so where it throws. */
+NATIVE(evaluateAt)
+{
+    UNUSED;
+    MUSTER_CHECK(count == 2);
+    JSStringRef text = JSValueToStringCopy(context, arguments[0], exception);
+    JSStringRef url = text ? JSValueToStringCopy(context, arguments[1], exception) : NULL;
+    JSValueRef value = url ? JSEvaluateScript(context, text, NULL, url, 1, exception) : NULL;
+    if (url)
+        JSStringRelease(url);
+    if (text)
+        JSStringRelease(text);
+    return value ? value : UNDEFINED;
+}
+
+/* native.imported: where the last script came from in the end. */
+static void tell_imported(struct muster__realm *realm, JSContextRef context, const char *url)
+{
+    JSStringRef name = JSStringCreateWithUTF8CString("imported");
+    JSObjectSetProperty(context, realm->native, name, muster__js_text(context, url), 0, NULL);
+    JSStringRelease(name);
+}
+
+/* importScript(url): undefined when it ran, which may throw; else why it could not be loaded. */
 NATIVE(importScript)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__script *script = NULL;
     struct muster_error error = {0};
     UNUSED;
@@ -344,13 +434,16 @@ NATIVE(importScript)
     }
     enum muster_status status = realm->host->load(realm->worker, url, &script, &error);
     JSValueRef answer = UNDEFINED;
-    if (status == MUSTER_OK && keep_script(realm, script))
-        run_script(context, script, exception);
-    else
+    bool is_kept = status == MUSTER_OK && keep_script(realm, script);
+    if (is_kept) {
+        muster__js_define_globals_of_script(realm, script->text, script->length);
+        run_script(context, script, exception); /* which may import others in turn */
+        tell_imported(realm, context, script->url);
+    } else {
         answer = muster__js_text(context, error.message ? error.message
                                                         : muster_status_sentence(status));
-    if (status == MUSTER_OK && (realm->imported_count == 0 ||
-                                realm->imported[realm->imported_count - 1] != script))
+    }
+    if (status == MUSTER_OK && !is_kept)
         muster__script_destroy(script);
     muster_error_clean_up(&error);
     free(url);
@@ -450,7 +543,7 @@ void muster__js_drop_outgoing(struct muster__realm *realm)
 /* dispatch(scope, name, data, is_call, resolve, reject) */
 NATIVE(dispatch)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     struct muster__outgoing *outgoing = NULL;
     UNUSED;
     MUSTER_CHECK(count == 6);
@@ -478,12 +571,51 @@ NATIVE(dispatch)
     return UNDEFINED;
 }
 
+/* ---- which events it listens for ---- */
+
+static struct muster_value *names_of(JSContextRef context, JSObjectRef object)
+{
+    struct muster_value *list = muster_value_new_array();
+    JSPropertyNameArrayRef names = JSObjectCopyPropertyNames(context, object);
+    bool ok = list != NULL;
+    for (size_t i = 0, n = JSPropertyNameArrayGetCount(names); ok && i < n; i++) {
+        char name[128];
+        size_t size = JSStringGetUTF8CString(JSPropertyNameArrayGetNameAtIndex(names, i), name, sizeof name);
+        if (size > 0 && size < sizeof name) /* the coordinator waits for no longer ones */
+            ok = muster_value_append(list, muster_value_new_text(name)) == MUSTER_OK;
+    }
+    JSPropertyNameArrayRelease(names);
+    if (ok)
+        return list;
+    muster_value_release(list);
+    return NULL;
+}
+
+/* A worker without memory for this is one that listens for everything. */
+void muster__js_tell_event_types(struct muster__realm *realm, struct muster__port *port)
+{
+    JSValueRef exception = NULL;
+    JSValueRef listeners = muster__js_export(realm, "core", "listeners", &exception);
+    if (exception || !JSValueIsObject(realm->context, listeners))
+        return;
+    struct muster_value *head = muster_value_new_array();
+    if (head && muster_value_append(head, muster_value_new_text("tell")) == MUSTER_OK &&
+        muster_value_append(head, muster_value_new_text("eventTypes")) == MUSTER_OK &&
+        muster_value_append(head, names_of(realm->context, (JSObjectRef)listeners)) == MUSTER_OK) {
+        struct muster__port_message *message = muster__port_message_new(head, NULL, 0);
+        if (message)
+            muster__port_post(port, message);
+        return;
+    }
+    muster_value_release(head);
+}
+
 /* ---- the object ---- */
 
 static JSValueRef get_constant(JSContextRef context, JSObjectRef object, JSStringRef name,
                                JSValueRef *exception)
 {
-    struct muster__realm *realm = muster__js_current();
+    struct muster__realm *realm = muster__js_of(context);
     (void)object;
     (void)exception;
     if (JSStringIsEqualToUTF8CString(name, "version"))
@@ -511,12 +643,31 @@ static const JSStaticFunction functions[] = {
     FUNCTION(randomFill), FUNCTION(now),          FUNCTION(report),      FUNCTION(describe),
     FUNCTION(hold),       FUNCTION(release),      FUNCTION(fail),        FUNCTION(returned),
     FUNCTION(evaluated),  FUNCTION(timerSet),     FUNCTION(timerClear),  FUNCTION(identity),
-    FUNCTION(skipWaiting), FUNCTION(close),       FUNCTION(importScript), FUNCTION(dispatch),
+    FUNCTION(skipWaiting), FUNCTION(close),       FUNCTION(importScript), FUNCTION(evaluateAt),
+    FUNCTION(dispatch),
+    FUNCTION(tokenTake),  FUNCTION(tokenDrop),
+    {"boxes", muster__js_native_boxes, kJSPropertyAttributeReadOnly},
+    {"portPair", muster__js_native_port_pair, kJSPropertyAttributeReadOnly},
+    {"portNext", muster__js_native_port_next, kJSPropertyAttributeReadOnly},
+    {"portSend", muster__js_native_port_send, kJSPropertyAttributeReadOnly},
+    {"portPost", muster__js_native_port_post, kJSPropertyAttributeReadOnly},
+    {"portListen", muster__js_native_port_listen, kJSPropertyAttributeReadOnly},
+    {"portClose", muster__js_native_port_close, kJSPropertyAttributeReadOnly},
+    {"portTake", muster__js_native_port_take, kJSPropertyAttributeReadOnly},
+    {"portBacklog", muster__js_native_port_backlog, kJSPropertyAttributeReadOnly},
+    {"hostPort", muster__js_native_host_port, kJSPropertyAttributeReadOnly},
+    {"ownPort", muster__js_native_own_port, kJSPropertyAttributeReadOnly},
+    {"realmOpen", muster__js_native_realm_open, kJSPropertyAttributeReadOnly},
+    {"realmEvaluate", muster__js_native_realm_evaluate, kJSPropertyAttributeReadOnly},
+    {"realmChunk", muster__js_native_realm_chunk, kJSPropertyAttributeReadOnly},
+    {"realmClose", muster__js_native_realm_close, kJSPropertyAttributeReadOnly},
     {"keep", muster__js_native_keep, kJSPropertyAttributeReadOnly},
     {"incoming", muster__js_native_incoming, kJSPropertyAttributeReadOnly},
     {"packed", muster__js_native_packed, kJSPropertyAttributeReadOnly},
+    {"web", muster__js_native_web, kJSPropertyAttributeReadOnly},
     {"isHostObject", muster__js_native_is_host_object, kJSPropertyAttributeReadOnly},
     {"requestHead", muster__js_native_request_head, kJSPropertyAttributeReadOnly},
+    {"requestInfo", muster__js_native_request_info, kJSPropertyAttributeReadOnly},
     {"requestBody", muster__js_native_request_body, kJSPropertyAttributeReadOnly},
     {"bodyRead", muster__js_native_body_read, kJSPropertyAttributeReadOnly},
     {"bodyCancel", muster__js_native_body_cancel, kJSPropertyAttributeReadOnly},

@@ -293,7 +293,7 @@ JSValueRef muster__js_throw(JSContextRef context, const char *name, const char *
                             JSValueRef *exception)
 {
     JSValueRef error =
-        muster__js_make_error(muster__js_current(), context, name, message, NULL);
+        muster__js_make_error(muster__js_of(context), context, name, message, NULL);
     if (exception)
         *exception = error;
     return JSValueMakeUndefined(context);

@@ -27,9 +27,10 @@ enum state {
     CAUSE,
     ERRORS,
     BOX,
+    INSIDE, /* of an object of a class of the platform, which stands for it */
 };
 
-enum container { OBJECT, ARRAY, MAP, SET, BOXED, ERROR };
+enum container { OBJECT, ARRAY, MAP, SET, BOXED, ERROR, PLATFORM };
 
 /* Its values stand at first_slot + SLOTS * depth: the container, the keys of its properties, and the key
  * of the pair under way. */
@@ -675,7 +676,8 @@ static void push_reference(struct reader *r)
     uint64_t number = read_varint(r);
     if (number >= (uint64_t)r->objects)
         refuse(r, "ref", "an object that has not come yet");
-    lua_rawgeti(r->L, r->objects_at, (lua_Integer)number + 1);
+    if (lua_rawgeti(r->L, r->objects_at, (lua_Integer)number + 1) == LUA_TNIL)
+        refuse(r, "ref", "an object that is not complete");
 }
 
 /* False: the tag is none of a buffer's. */
@@ -761,6 +763,17 @@ static bool push_primitive(struct reader *r, unsigned tag)
     }
 }
 
+/* Until its value is complete nobody can refer to it; then whoever does means that. */
+static void start_platform(struct reader *r)
+{
+    push_string(r);
+    lua_pop(r->L, 1);
+    lua_pushnil(r->L);
+    struct frame *frame = open_frame(r, INSIDE, PLATFORM);
+    frame->total = 1;
+    frame->index = (uint64_t)r->objects;
+}
+
 /* True: the value is on top.  False: it is open. */
 static bool read_object(struct reader *r, unsigned tag)
 {
@@ -805,6 +818,9 @@ static bool read_object(struct reader *r, unsigned tag)
     case 0x20:
         push_host(r);
         return true;
+    case 0x21:
+        start_platform(r);
+        return false;
     default:
         refuse(r, "tag", "a byte that begins no value, or none that may stand here");
         return true;
@@ -857,6 +873,11 @@ static void deliver(struct reader *r)
         lua_pushstring(L, frame->state == CAUSE ? "cause" : frame->state == ERRORS ? "errors" : "value");
         lua_insert(L, -2);
         lua_rawset(L, slot);
+        return;
+    case INSIDE:
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, r->objects_at, (lua_Integer)frame->index);
+        lua_replace(L, slot);
         return;
     }
 }
@@ -940,7 +961,7 @@ static bool has_next(struct reader *r, struct frame *frame)
     if (frame->at == frame->total)
         return false;
     frame->at++;
-    if (frame->state != BOX)
+    if (frame->state != BOX && frame->state != INSIDE)
         r->owed -= frame->state == SPARSE ? 2 : 1;
     if (frame->state != SPARSE)
         return true;

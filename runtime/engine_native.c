@@ -5,7 +5,7 @@
  *
  * An event is open while something holds it: the handler that runs, and each wait_until.  The last hold
  * to drop settles what is not settled yet, tells the worker that the request has ended, and frees it. */
-#include "runtime/native.h"
+#include "runtime/native_ports.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -59,6 +59,7 @@ struct muster_native {
     void *state;
     bool started;
     bool dead; /* being destroyed: the worker hears of nothing any more */
+    struct muster__port *host_port, *port; /* borrowed: see engine.h */
     struct muster_event *events;
     struct muster__outgoing *outgoing;
 
@@ -281,6 +282,21 @@ static void drop_hold(struct muster_event *event)
 const char *muster_event_type(const struct muster_event *event)
 {
     return event->request->name;
+}
+
+struct muster__request *muster__native_request(struct muster_event *event)
+{
+    return event->request;
+}
+
+struct muster__port *muster__native_host_port(struct muster_native *worker)
+{
+    return worker->host_port;
+}
+
+struct muster__port *muster__native_port(struct muster_native *worker)
+{
+    return worker->port;
 }
 
 const struct muster_value *muster_event_data(const struct muster_event *event)
@@ -696,6 +712,8 @@ evaluate(struct muster__realm *realm, const struct muster__realm_identity *ident
     (void)evaluated; /* it is always known at once */
     struct muster_native *native = &realm->native;
     native->worker = identity->worker;
+    native->host_port = identity->host_port;
+    native->port = identity->port;
     if (script->native == NULL || script->native->size < sizeof *script->native) {
         muster_error_set(error, MUSTER_UNSUPPORTED, "%s is no table of a native worker",
                          script->url != NULL ? script->url : "the script");

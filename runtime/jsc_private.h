@@ -23,4 +23,13 @@ JS_EXPORT JSObjectRef JSGetMemoryUsageStatistics(JSContextRef context);
 /* A full collection, now; JSGarbageCollect() is only a hint. */
 JS_EXPORT void JSSynchronousGarbageCollectForDebugging(JSContextRef context);
 
+/* So that what is called in between need not take the engine's lock each time. */
+JS_EXPORT void JSLock(JSContextRef context);
+JS_EXPORT void JSUnlock(JSContextRef context);
+
+/* Runs the microtasks; with the lock held.  A group is the engine's VM, of which this is a method.  NULL: this
+ * version of the engine does not export it. */
+extern void muster__jsc_drain_microtasks(JSContextGroupRef group) __asm__("_ZN3JSC2VM15drainMicrotasksEv")
+    __attribute__((weak));
+
 #endif

@@ -16,6 +16,7 @@
 #include "runtime/bundle.h"
 #include "runtime/check.h"
 #include "runtime/native.h"
+#include "runtime/script_fetch.h"
 #include "runtime/source_map.h"
 
 #define MOST_TEXT ((size_t)64 << 20)
@@ -439,7 +440,7 @@ static char *decode_path(const char *text)
     return path;
 }
 
-static char *encode_path(const char *path)
+char *muster__loader_file_url(const char *path)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "/-._~!$&'()*+,;=:@";
@@ -479,6 +480,14 @@ static bool is_other_url(const char *text)
     return (scheme > 1 && strncmp(text + scheme, "://", 3) == 0) ||
            strncmp(text, "data:", 5) == 0 || strncmp(text, "blob:", 5) == 0 ||
            strncmp(text, "file:", 5) == 0;
+}
+
+char *muster__loader_file_path(const char *url)
+{
+    const char *encoded = path_of_url(url);
+    if (encoded != NULL)
+        return decode_path(encoded);
+    return is_other_url(url) ? NULL : muster__strdup(url);
 }
 
 static char *beside(const char *importer, const char *path)
@@ -567,7 +576,7 @@ static enum muster_status find_file(struct file *file)
                          file->root);
         return MUSTER_LOAD_FAILED;
     }
-    file->script->url = encode_path(file->real);
+    file->script->url = muster__loader_file_url(file->real);
     return file->script->url != NULL ? MUSTER_OK : no_memory(file->error, file->url);
 }
 
@@ -683,11 +692,10 @@ static enum muster_status load_file(const struct muster__loader *loader, const c
     return status;
 }
 
-enum muster_status muster__loader_load(const struct muster__loader *loader, const char *url,
-                                       const char *importer, struct muster__script **ret_script,
-                                       struct muster_error *error)
+enum muster_status muster__loader_load_own(const struct muster__loader *loader, const char *url,
+                                           const char *importer, struct muster__script **ret_script,
+                                           struct muster_error *error)
 {
-    MUSTER_CHECK(loader != NULL && url != NULL);
     struct muster__script *script = calloc(1, sizeof *script);
     if (script == NULL)
         return no_memory(error, url);
@@ -699,4 +707,31 @@ enum muster_status muster__loader_load(const struct muster__loader *loader, cons
     else
         muster__script_destroy(script);
     return status;
+}
+
+enum muster_status muster__loader_load(const struct muster__loader *loader, const char *url,
+                                       const char *importer, struct muster__script **ret_script,
+                                       struct muster_error *error)
+{
+    MUSTER_CHECK(loader != NULL && url != NULL);
+    const struct muster__script_fetch_options options = {.loader = loader, .url = url, .importer = importer};
+    struct muster__fetched_script fetched = {0};
+    enum muster_status status = muster__script_fetch_now(&options, &fetched, error);
+    *ret_script = status == MUSTER_OK ? fetched.script : *ret_script;
+    fetched.script = NULL;
+    muster__fetched_script_clean_up(&fetched);
+    return status;
+}
+
+enum muster_status muster__loader_finish(const struct muster__loader *loader, const char *importer,
+                                         struct muster__script *script, struct muster_error *error)
+{
+    enum kind kind = kind_of(script->url, loader->module && importer == NULL);
+    if (!finish_text(script))
+        return no_memory(error, script->url);
+    if (kind != KIND_MODULE || loader->is_plain) /* an address may end as it likes */
+        return MUSTER_OK;
+    muster_error_set(error, MUSTER_LOAD_FAILED,
+                     "cannot load \"%s\": it is a module, and those are loaded from files only", script->url);
+    return MUSTER_LOAD_FAILED;
 }

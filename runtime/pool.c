@@ -7,6 +7,7 @@
 #include "runtime/pool_internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -482,9 +483,11 @@ int muster__pool_thread_index(void)
 
 /* ---- life ---- */
 
-static unsigned core_count(void)
+unsigned muster__pool_cores(void)
 {
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t mine;
+    long count = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine)
+                                                                : sysconf(_SC_NPROCESSORS_ONLN);
     return count < 1 ? 1 : count > 128 ? 128 : (unsigned)count;
 }
 
@@ -499,8 +502,8 @@ enum muster_status muster__pool_new(const struct muster__pool_options *options,
     if (!pool->options.name)
         pool->options.name = "muster";
     if (!pool->options.threads)
-        pool->options.threads = core_count();
-    if (core_count() == 1)
+        pool->options.threads = muster__pool_cores();
+    if (muster__pool_cores() == 1)
         pool->options.spin_us = 0; /* whom it waits for could not run meanwhile */
     pool->poll_gap_us = GAP_UNKNOWN_US;
     if (!pool->options.thread_limit)

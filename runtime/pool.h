@@ -48,6 +48,8 @@ struct muster__pool_options {
     void (*thread_ends)(void);
 };
 
+/* Thread: any.  How many processors this process may use: what a pool takes for its threads, unless told. */
+unsigned muster__pool_cores(void);
 MUSTER_MUST_CHECK enum muster_status muster__pool_new(const struct muster__pool_options *options,
                                                       struct muster__pool **ret_pool);
 /* Thread: none of the pool's.  What is queued still has its turns; nothing is scheduled from outside any

@@ -9,20 +9,32 @@
  * destroyed, for nothing else ever would.  That takes one lock after the other, never two at once, and still
  * sees each ring: whoever closes one sets its link first and looks then, and links of ends that nobody owns stay.
  *
+ * A reader takes the whole queue at once and goes through it without the lock, so that it and whoever posts meet
+ * seldom; what it has taken in this way still counts as waiting, and is put back when the end is handed on.  Small
+ * messages go round: the reader gives their memory back to the end that they came from, many at a time.
+ *
  * No state but that of channels: this file is part of an engine's object as well.
  */
 #include "runtime/port.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/check.h"
-#include "runtime/clone.h"
+#include "runtime/clone_internal.h"
 
 #define MESSAGE_WEIGHT 128u  /* what a message takes beside its bytes, in a backlog */
 #define NODE_WEIGHT 32u      /* and each node of a tree */
 #define WEIGHED_DEPTH 4      /* trees are small here: below that they count by their number only */
 #define CARRIER_STEPS 1024   /* more queues in each other than that nobody looks through */
+#define SPARES_AT_ONCE 32u   /* so many small messages are given back together */
+#define SPARES_MOST 64u      /* that wait to be posted again; others are freed */
+
+struct spares {
+    struct muster__port_message *first, *last;
+    unsigned count;
+};
 
 struct muster__port {
     atomic_uint references;
@@ -30,15 +42,25 @@ struct muster__port {
 
     /* Under the channel's lock. */
     unsigned calls; /* of the owner's functions, under way */
-    bool closed;
+    atomic_bool closed; /* written under the lock */
     bool told;    /* ready came, and take() has not yet said that nothing is left */
-    bool watches; /* for the other end's queue to shrink to `watched` bytes */
     const struct muster__port_owner_class *class;
     void *owner;
     struct muster__port_message *first, *last;
-    struct muster__port_backlog waiting;
+    struct muster__port_backlog posted; /* ever */
     size_t watched;
     struct muster__port *carrier; /* NULL: it is not in transit */
+    struct spares returned;       /* to post with */
+
+    /* Written under the lock, or by the reader. */
+    atomic_size_t taken_messages, taken_bytes; /* of what was posted */
+    atomic_bool watches; /* for the other end's queue to shrink to `watched` bytes */
+    atomic_bool may_restock; /* some were returned */
+
+    /* The owner's thread. */
+    struct muster__port_message *reading; /* out of the queue, and waiting none the less */
+    struct spares read;                   /* for the other end */
+    struct spares stock;                  /* to post with */
 };
 
 struct channel {
@@ -65,12 +87,28 @@ static struct muster__port *other_end(const struct muster__port *port)
     return &channel_of(port)->end[!port->is_second];
 }
 
+static void free_spares(struct spares *spares)
+{
+    while (spares->first != NULL) {
+        struct muster__port_message *message = spares->first;
+        spares->first = message->next;
+        free(message);
+    }
+    *spares = (struct spares){0};
+}
+
 static void drop_end(struct muster__port *port)
 {
     struct channel *channel = channel_of(port);
     if (atomic_fetch_sub(&channel->ends, 1) != 1)
         return;
-    MUSTER_CHECK(channel->end[0].first == NULL && channel->end[1].first == NULL);
+    for (int i = 0; i < 2; i++) {
+        struct muster__port *end = &channel->end[i];
+        MUSTER_CHECK(end->first == NULL && end->reading == NULL);
+        free_spares(&end->returned);
+        free_spares(&end->read);
+        free_spares(&end->stock);
+    }
     pthread_cond_destroy(&channel->calls_ended);
     pthread_mutex_destroy(&channel->lock);
     free(channel);
@@ -112,14 +150,30 @@ static void make_call(const struct call *call)
     pthread_mutex_unlock(&channel->lock);
 }
 
+/* What its owner has not read yet is in the queue again. */
+static void put_back_locked(struct muster__port *port)
+{
+    struct muster__port_message *last = port->reading;
+    if (last == NULL)
+        return;
+    while (last->next != NULL)
+        last = last->next;
+    last->next = port->first;
+    if (port->first == NULL)
+        port->last = last;
+    port->first = port->reading;
+    port->reading = NULL;
+}
+
 /* The end has no owner from now on, and nothing of the old one's runs. */
 static void disown_locked(struct muster__port *port)
 {
     struct channel *channel = channel_of(port);
+    put_back_locked(port);
     port->class = NULL;
     port->owner = NULL;
     port->told = false;
-    port->watches = false;
+    atomic_store(&port->watches, false);
     while (port->calls > 0) {
         channel->awaited = true;
         pthread_cond_wait(&channel->calls_ended, &channel->lock);
@@ -202,7 +256,7 @@ static size_t value_weight(const struct muster_value *value, unsigned depth)
 
 static size_t message_weight(const struct muster__port_message *message)
 {
-    size_t weight = MESSAGE_WEIGHT + message->port_count * sizeof(struct channel);
+    size_t weight = MESSAGE_WEIGHT + message->port_count * sizeof(struct channel) + message->small;
     if (message->head != NULL)
         weight += value_weight(message->head, 0);
     if (message->data != NULL)
@@ -226,6 +280,7 @@ struct muster__port_message *muster__port_message_new(struct muster_value *take_
     message->data = take_data;
     message->bytes = 0;
     message->barrier = 0;
+    message->small = 0;
     message->port_count = port_count;
     for (size_t i = 0; i < port_count; i++)
         message->ports[i] = NULL;
@@ -253,12 +308,14 @@ static void close_end(struct muster__port *port, struct dying *dying)
     struct muster__port *other = other_end(port);
     struct call call = {0};
     pthread_mutex_lock(&channel->lock);
+    put_back_locked(port);
     struct muster__port_message *first = port->first, *last = port->last;
     if (!port->closed && !other->closed)
         call = tell_locked(other);
     port->closed = true;
     port->first = port->last = NULL;
-    port->waiting = (struct muster__port_backlog){0, 0};
+    atomic_store(&port->taken_messages, port->posted.messages);
+    atomic_store(&port->taken_bytes, port->posted.bytes);
     disown_locked(port);
     pthread_mutex_unlock(&channel->lock);
     for (const struct muster__port_message *message = first; message != NULL; message = message->next)
@@ -381,8 +438,8 @@ static bool enqueue(struct muster__port *port, struct muster__port_message *mess
         else
             target->last->next = message;
         target->last = message;
-        target->waiting.messages++;
-        target->waiting.bytes += message->bytes;
+        target->posted.messages++;
+        target->posted.bytes += message->bytes;
         call = tell_locked(target);
     }
     pthread_mutex_unlock(&channel->lock);
@@ -405,13 +462,45 @@ void muster__port_post(struct muster__port *port, struct muster__port_message *t
     muster__port_message_destroy(take_message);
 }
 
+/* The channel's lock is held, or it is the reader's thread that asks. */
+static struct muster__port_backlog waiting_at(const struct muster__port *port)
+{
+    return (struct muster__port_backlog){port->posted.messages - atomic_load(&port->taken_messages),
+                                         port->posted.bytes - atomic_load(&port->taken_bytes)};
+}
+
 /* Has the queue shrunk to what the other end watches for? */
 static struct call look_drained_locked(struct muster__port *port, struct muster__port *watcher)
 {
-    if (!watcher->watches || port->closed || port->waiting.bytes > watcher->watched)
+    if (!atomic_load(&watcher->watches) || port->closed || waiting_at(port).bytes > watcher->watched)
         return (struct call){0};
-    watcher->watches = false;
+    atomic_store(&watcher->watches, false);
     return begin_call_locked(watcher, true);
+}
+
+/* The bytes last: whoever watches for them has said so before, or sees them. */
+static void count_taken(struct muster__port *port, const struct muster__port_message *message)
+{
+    atomic_store_explicit(&port->taken_messages,
+                          atomic_load_explicit(&port->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store(&port->taken_bytes,
+                 atomic_load_explicit(&port->taken_bytes, memory_order_relaxed) + message->bytes);
+}
+
+struct muster__port_message *muster__port_message_enlarge(struct muster__port_message *take_message)
+{
+    struct muster_clone *clone = NULL;
+    if (take_message->small == 0)
+        return take_message;
+    struct muster_bytes bytes = muster__port_message_small(take_message);
+    struct muster_value *data = muster__clone_new_copy(bytes.data, bytes.length, &clone) == MUSTER_OK
+                                    ? muster_value_new_clone(clone)
+                                    : NULL;
+    struct muster__port_message *message = data != NULL ? muster__port_message_new(NULL, data, 0) : NULL;
+    if (message != NULL)
+        message->bytes = take_message->bytes;
+    free(take_message);
+    return message;
 }
 
 struct muster__port_message *muster__port_take(struct muster__port *port)
@@ -419,28 +508,145 @@ struct muster__port_message *muster__port_take(struct muster__port *port)
     struct channel *channel = channel_of(port);
     struct call call = {0};
     pthread_mutex_lock(&channel->lock);
+    put_back_locked(port);
     struct muster__port_message *message = port->first;
     if (message != NULL) {
         port->first = message->next;
         message->next = NULL;
-        port->waiting.messages--;
-        port->waiting.bytes -= message->bytes;
+        count_taken(port, message);
         call = look_drained_locked(port, other_end(port));
     } else {
         port->told = false;
     }
     pthread_mutex_unlock(&channel->lock);
     make_call(&call);
-    if (message != NULL)
+    if (message == NULL)
+        return NULL;
+    if (message->port_count > 0)
+        set_carrier(message, NULL);
+    message = muster__port_message_enlarge(message);
+    if (message == NULL)
+        muster__port_close(port);
+    return message;
+}
+
+/* ---- reading: by one thread, which takes the queue as a whole ---- */
+
+static void begin_reading(struct muster__port *port)
+{
+    struct channel *channel = channel_of(port);
+    pthread_mutex_lock(&channel->lock);
+    port->reading = port->first;
+    port->first = port->last = NULL;
+    if (port->reading == NULL)
+        port->told = false;
+    pthread_mutex_unlock(&channel->lock);
+}
+
+static void tell_drained(struct muster__port *port)
+{
+    struct channel *channel = channel_of(port);
+    pthread_mutex_lock(&channel->lock);
+    struct call call = look_drained_locked(port, other_end(port));
+    pthread_mutex_unlock(&channel->lock);
+    make_call(&call);
+}
+
+struct muster__port_message *muster__port_read(struct muster__port *port)
+{
+    if (port->reading == NULL)
+        begin_reading(port);
+    struct muster__port_message *message = port->reading;
+    if (message == NULL)
+        return NULL;
+    port->reading = message->next;
+    __builtin_prefetch(message->next);
+    message->next = NULL;
+    count_taken(port, message);
+    if (atomic_load(&other_end(port)->watches))
+        tell_drained(port);
+    if (message->port_count > 0)
         set_carrier(message, NULL);
     return message;
+}
+
+/* ---- small messages ---- */
+
+static void add_spare(struct spares *spares, struct muster__port_message *message)
+{
+    message->next = spares->first;
+    if (spares->first == NULL)
+        spares->last = message;
+    spares->first = message;
+    spares->count++;
+}
+
+/* What was read, to the end that it came from. */
+static void give_back(struct muster__port *port)
+{
+    struct channel *channel = channel_of(port);
+    struct muster__port *other = other_end(port);
+    pthread_mutex_lock(&channel->lock);
+    if (other->returned.count < SPARES_MOST && !other->closed) {
+        port->read.last->next = other->returned.first;
+        other->returned.first = port->read.first;
+        other->returned.count += port->read.count;
+        port->read = (struct spares){0};
+        atomic_store(&other->may_restock, true);
+    }
+    pthread_mutex_unlock(&channel->lock);
+    free_spares(&port->read);
+}
+
+void muster__port_message_was_read(struct muster__port *port, struct muster__port_message *take_message)
+{
+    if (take_message->small == 0) {
+        muster__port_message_destroy(take_message);
+        return;
+    }
+    add_spare(&port->read, take_message);
+    if (port->read.count == SPARES_AT_ONCE)
+        give_back(port);
+}
+
+static struct muster__port_message *new_small(struct muster__port *port)
+{
+    if (port->stock.first == NULL && atomic_load(&port->may_restock)) {
+        struct channel *channel = channel_of(port);
+        pthread_mutex_lock(&channel->lock);
+        port->stock = port->returned;
+        port->returned = (struct spares){0};
+        atomic_store(&port->may_restock, false);
+        pthread_mutex_unlock(&channel->lock);
+    }
+    struct muster__port_message *message = port->stock.first;
+    if (message == NULL)
+        return malloc(sizeof *message + MUSTER__PORT_SMALL);
+    port->stock.first = message->next;
+    __builtin_prefetch(message->next, 1);
+    return message;
+}
+
+bool muster__port_post_small(struct muster__port *port, const void *bytes, size_t length)
+{
+    MUSTER_CHECK(length > 0 && length <= MUSTER__PORT_SMALL);
+    struct muster__port_message *message = new_small(port);
+    if (message == NULL)
+        return false;
+    *message = (struct muster__port_message){.small = length, .bytes = MESSAGE_WEIGHT + NODE_WEIGHT + length};
+    memcpy(message + 1, bytes, length);
+    if (!enqueue(port, message))
+        free(message);
+    return true;
 }
 
 bool muster__port_is_closed(const struct muster__port *port)
 {
     struct channel *channel = channel_of(port);
+    if (!port->closed && !other_end(port)->closed)
+        return false;
     pthread_mutex_lock(&channel->lock);
-    bool is_closed = port->closed || (port->first == NULL && other_end(port)->closed);
+    bool is_closed = port->closed || (port->first == NULL && port->reading == NULL && other_end(port)->closed);
     pthread_mutex_unlock(&channel->lock);
     return is_closed;
 }
@@ -449,7 +655,7 @@ struct muster__port_backlog muster__port_backlog(const struct muster__port *port
 {
     struct channel *channel = channel_of(port);
     pthread_mutex_lock(&channel->lock);
-    struct muster__port_backlog waiting = other_end(port)->waiting;
+    struct muster__port_backlog waiting = waiting_at(other_end(port));
     pthread_mutex_unlock(&channel->lock);
     return waiting;
 }
@@ -460,8 +666,8 @@ void muster__port_watch(struct muster__port *port, size_t bytes)
     struct call call = {0};
     pthread_mutex_lock(&channel->lock);
     if (port->class != NULL && port->class->drained != NULL) {
-        port->watches = true;
         port->watched = bytes;
+        atomic_store(&port->watches, true);
         call = look_drained_locked(other_end(port), port);
     }
     pthread_mutex_unlock(&channel->lock);

@@ -8,7 +8,7 @@
  * queue is empty: that is the standard's close event.
  *
  * The owner of an end may also be a link to another process, which carries everything over
- * (remote/process_port.c): then this end and the far one behave as one.
+ * (remote/link_port.h): then this end and the far one behave as one.
  *
  * Thread: any, for all of it; an end belongs to one owner at a time, and only that one takes, detaches and
  * closes.  No lock is held while `ready` is called.  Counted: each end has one reference for whoever holds it.
@@ -27,6 +27,7 @@ struct muster__port_message {
     struct muster_value *data; /* what a script posted, usually a clone; NULL: undefined */
     size_t bytes; /* its weight in a backlog; 0: post() reckons it */
     uint64_t barrier; /* of links (remote/link_port.h): from here on it goes another way; 0: a message as any */
+    size_t small; /* not 0: so many bytes of a clone behind it; see muster__port_post_small() */
     size_t port_count;
     struct muster__port *ports[]; /* entries of the host's table in `data`, in order: ends without an owner */
 };
@@ -62,8 +63,28 @@ void muster__port_detach(struct muster__port *port);
  * holds the other end itself is destroyed, and with it the channel (HTML, "postMessage", step on the target port);
  * so is one that would put an end into a queue that only it leads to, directly or over other queues. */
 void muster__port_post(struct muster__port *port, struct muster__port_message *take_message);
-/* The next message; NULL: nothing waits now (then `ready` will come again). */
+/* The next message; NULL: nothing waits now (then `ready` will come again).  Without the memory for one that was small
+ * the end is closed. */
 struct muster__port_message *muster__port_take(struct muster__port *port);
+
+/* ---- for an owner that takes, posts, detaches and closes in one thread ---- */
+
+#define MUSTER__PORT_SMALL 128u /* bytes */
+
+/* As muster__port_take(), without a lock as a rule.  Small messages come as they were posted. */
+struct muster__port_message *muster__port_read(struct muster__port *port);
+/* What a small one says. */
+static inline struct muster_bytes muster__port_message_small(const struct muster__port_message *message)
+{
+    return (struct muster_bytes){(const char *)(message + 1), message->small};
+}
+/* The same as a message like any other; as it is if it is not small.  NULL: out of memory, and it is destroyed. */
+struct muster__port_message *muster__port_message_enlarge(struct muster__port_message *take_message);
+/* Instead of muster__port_message_destroy(), for what was read on that end: a small one's memory goes round. */
+void muster__port_message_was_read(struct muster__port *port, struct muster__port_message *take_message);
+/* A message of data alone, which is a clone in web mode of 1 to MUSTER__PORT_SMALL bytes without buffers or entries of the
+ * host's table; the bytes are borrowed.  Others take it as a message like any.  False: out of memory. */
+MUSTER_MUST_CHECK bool muster__port_post_small(struct muster__port *port, const void *bytes, size_t length);
 /* Nothing waits, and nothing will come. */
 bool muster__port_is_closed(const struct muster__port *port);
 /* The other end hears of it after what was posted; what waits here is destroyed.  Detaches, as above.  Repeatable. */

@@ -12,6 +12,7 @@
 
 #include "runtime/check.h"
 #include "runtime/http_message.h"
+#include "runtime/port.h"
 #include "runtime/value.h"
 
 enum muster__request_kind {
@@ -23,6 +24,7 @@ enum muster__request_kind {
 };
 
 struct muster__request;
+struct muster__slot;
 
 /* The answer; everything borrowed until the call returns. */
 struct muster__outcome {
@@ -39,6 +41,8 @@ struct muster__request_class {
     void (*destroy)(struct muster__request *request);
     /* Thread: the worker's, right before the turn that begins it and right after.  May be NULL. */
     void (*turn)(struct muster__request *request, bool begins);
+    /* Thread: any, under the slot's lock, when a slot has taken it.  May be NULL. */
+    void (*posted)(struct muster__request *request, struct muster__slot *slot);
 };
 
 struct muster__request {
@@ -55,6 +59,10 @@ struct muster__request {
 
     const char *name;                /* event type or function name; the maker's, lives as long */
     struct muster_value *data;       /* the maker's */
+    /* The ends that go with `data`, in order; NULL: none.  The maker's, destroyed by its class; who runs the
+     * request takes them out and leaves NULL.  NULL in it: one that is closed.  Its head may say who sent a message,
+     * {source}; its data is not used. */
+    struct muster__port_message *mail;
     struct muster_http_request http; /* FETCH; the maker's memory */
 
     uint64_t received_us;        /* when book-keeping began */

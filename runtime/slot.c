@@ -13,11 +13,13 @@ struct muster__slot {
     atomic_uint references;
     _Atomic uint64_t word;
     _Atomic uint64_t alive_until_us;
+    _Atomic uint64_t granted_until_us; /* the same, but for what the worker did by itself */
 
     struct {
         pthread_mutex_t lock; /* innermost: nothing is called under it */
         struct muster__request *head, *tail;
         size_t waiting;
+        uint64_t taken;
         struct muster__slot_consumer *consumer; /* set while running */
     } shared;
 };
@@ -83,14 +85,26 @@ uint32_t muster__slot_version(const struct muster__slot *slot)
     return slot->options.version;
 }
 
-/* Activity keeps the worker alive until `until_us`, which only ever moves on. */
+/* It only ever moves on. */
+static void move_on(_Atomic uint64_t *word, uint64_t until_us)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+    while (seen < until_us && !atomic_compare_exchange_weak_explicit(word, &seen, until_us, memory_order_relaxed,
+                                                                     memory_order_relaxed))
+        ;
+}
+
+/* Activity keeps the worker alive until then. */
 static void keep_alive(struct muster__slot *slot, uint64_t until_us)
 {
-    uint64_t seen = atomic_load_explicit(&slot->alive_until_us, memory_order_relaxed);
-    while (seen < until_us && !atomic_compare_exchange_weak_explicit(
-                                  &slot->alive_until_us, &seen, until_us, memory_order_relaxed,
-                                  memory_order_relaxed))
-        ;
+    move_on(&slot->alive_until_us, until_us);
+}
+
+/* Activity that others want of it: what it sends is alive as long. */
+static void grant(struct muster__slot *slot, uint64_t until_us)
+{
+    move_on(&slot->granted_until_us, until_us);
+    keep_alive(slot, until_us);
 }
 
 static void push_locked(struct muster__slot *slot, struct muster__request *request)
@@ -127,6 +141,12 @@ static uint64_t alive_until(const struct muster__slot *slot, const struct muster
                                                                               : until;
 }
 
+/* Of a worker whose own time is over. */
+static bool is_expired(const struct muster__request *request, uint64_t now_us)
+{
+    return request->keepalive_until_us && request->keepalive_until_us < now_us;
+}
+
 enum muster_status muster__slot_post(struct muster__slot *slot, struct muster__request *request,
                                      uint64_t now_us)
 {
@@ -137,13 +157,19 @@ enum muster_status muster__slot_post(struct muster__slot *slot, struct muster__r
         pthread_mutex_unlock(&slot->shared.lock);
         return state == MUSTER__SLOT_CLOSED ? MUSTER_CLOSED : MUSTER_QUEUE_FULL;
     }
-    keep_alive(slot, until);
+    if (state == MUSTER__SLOT_VACANT && is_expired(request, now_us)) {
+        pthread_mutex_unlock(&slot->shared.lock);
+        return MUSTER_TERMINATED; /* two workers do not wake each other for ever */
+    }
+    grant(slot, until);
     /* A retire may come between the load above and this add; then the word says vacant now, and the
      * request waits for the next instance: hence the state that counts is the one the add saw. */
     state = word_state(atomic_fetch_add(&slot->word, 1));
     muster__request_acquire(request);
     request->slot = slot;
     request->holds_slot = true;
+    if (request->class->posted)
+        request->class->posted(request, slot);
     bool was_empty = !slot->shared.head;
     push_locked(slot, request);
     struct muster__slot_consumer *consumer = NULL;
@@ -206,11 +232,21 @@ uint32_t muster__slot_attach(struct muster__slot *slot)
     return incarnation;
 }
 
+/* A start is worth an idle time; but who was started for another worker's sake has no more to hand on than that. */
+static void grant_start_locked(struct muster__slot *slot, uint64_t now_us)
+{
+    keep_alive(slot, now_us + slot->options.idle_us);
+    if (!slot->shared.head)
+        grant(slot, now_us + slot->options.idle_us);
+    for (const struct muster__request *at = slot->shared.head; at; at = at->next)
+        grant(slot, alive_until(slot, at, now_us));
+}
+
 bool muster__slot_open(struct muster__slot *slot, uint32_t incarnation,
                        struct muster__slot_consumer *consumer, uint64_t now_us)
 {
-    keep_alive(slot, now_us + slot->options.idle_us);
     pthread_mutex_lock(&slot->shared.lock);
+    grant_start_locked(slot, now_us);
     uint64_t word = atomic_load(&slot->word);
     bool mine;
     do {
@@ -282,6 +318,24 @@ static struct muster__request *take_all_locked(struct muster__slot *slot)
     return list;
 }
 
+struct muster__request *muster__slot_expire(struct muster__slot *slot, uint64_t now_us)
+{
+    struct muster__request *list = NULL, **end = &list, *next;
+    pthread_mutex_lock(&slot->shared.lock);
+    for (struct muster__request *at = slot->shared.head; at; at = next) {
+        next = at->next;
+        if (!is_expired(at, now_us))
+            continue;
+        unlink_locked(slot, at);
+        at->slot = NULL;
+        atomic_fetch_sub(&slot->word, 1);
+        *end = at;
+        end = &at->next;
+    }
+    pthread_mutex_unlock(&slot->shared.lock);
+    return list;
+}
+
 struct muster__request *muster__slot_close(struct muster__slot *slot)
 {
     pthread_mutex_lock(&slot->shared.lock);
@@ -322,7 +376,9 @@ struct muster__slot_sample muster__slot_sample(struct muster__slot *slot)
         .incarnation = word_incarnation(word),
         .holds = word_holds(word),
         .waiting = slot->shared.waiting,
+        .taken = slot->shared.taken,
         .alive_until_us = atomic_load(&slot->alive_until_us),
+        .granted_until_us = atomic_load(&slot->granted_until_us),
     };
     pthread_mutex_unlock(&slot->shared.lock);
     return sample;
@@ -348,6 +404,7 @@ struct muster__request *muster__slot_take(struct muster__slot *slot, uint32_t in
                 slot->shared.tail = NULL;
             last->next = NULL;
             slot->shared.waiting -= taken;
+            slot->shared.taken += taken;
         }
         for (struct muster__request *at = list; at; at = at->next) {
             at->previous = NULL;
@@ -361,7 +418,7 @@ struct muster__request *muster__slot_take(struct muster__slot *slot, uint32_t in
 void muster__slot_begun(struct muster__slot *slot, const struct muster__request *list, uint64_t now_us)
 {
     for (; list; list = list->next)
-        keep_alive(slot, alive_until(slot, list, now_us));
+        grant(slot, alive_until(slot, list, now_us));
 }
 
 static void prepend_locked(struct muster__slot *slot, struct muster__request *list, size_t count)
@@ -376,6 +433,7 @@ static void prepend_locked(struct muster__slot *slot, struct muster__request *li
     *(slot->shared.head ? &slot->shared.head->previous : &slot->shared.tail) = last;
     slot->shared.head = list;
     slot->shared.waiting += count;
+    slot->shared.taken -= count;
 }
 
 bool muster__slot_put_back(struct muster__slot *slot, uint32_t incarnation,

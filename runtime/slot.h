@@ -53,7 +53,8 @@ void muster__slot_release(struct muster__slot *slot);
 uint32_t muster__slot_version(const struct muster__slot *slot);
 
 /* Thread: any.  On OK the slot holds a reference of its own to the request until it has ended.
- * QUEUE_FULL and CLOSED: nothing happened. */
+ * QUEUE_FULL, CLOSED, and TERMINATED (it would start a worker, and its sender's own time is over): nothing
+ * happened. */
 MUSTER_MUST_CHECK enum muster_status muster__slot_post(struct muster__slot *slot,
                                                        struct muster__request *request,
                                                        uint64_t now_us);
@@ -76,6 +77,8 @@ size_t muster__slot_vacate(struct muster__slot *slot, uint32_t incarnation);
 struct muster__request *muster__slot_close(struct muster__slot *slot);
 /* The same list without closing. */
 struct muster__request *muster__slot_empty(struct muster__slot *slot);
+/* Those alone whose senders were workers, and whose time is over. */
+struct muster__request *muster__slot_expire(struct muster__slot *slot, uint64_t now_us);
 /* Ends and releases one request of those lists. */
 void muster__slot_drop(struct muster__slot *slot, struct muster__request *request);
 
@@ -84,7 +87,9 @@ struct muster__slot_sample {
     uint32_t incarnation;
     uint32_t holds;
     size_t waiting;
+    uint64_t taken; /* of all incarnations, and not put back */
     uint64_t alive_until_us;
+    uint64_t granted_until_us; /* the same, without what it did by itself: as long lives what it sends to others */
 };
 /* Thread: any. */
 struct muster__slot_sample muster__slot_sample(struct muster__slot *slot);

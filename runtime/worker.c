@@ -205,6 +205,8 @@ static void start(struct muster__worker *worker)
             .scope = options->scope,
             .bindings = options->bindings,
             .arguments = options->arguments,
+            .host_port = options->host_port,
+            .port = options->port,
         };
         publish_vm(worker, worker->own.vm);
         status = options->engine->evaluate(worker->own.realm, &identity, worker->own.script, evaluated,
@@ -306,6 +308,7 @@ static void deliver(struct muster__worker *worker, struct muster__request *reque
         muster__worker_realm_host.ended(worker, request);
         return;
     }
+    worker->own.told_idle = false;
     atomic_store_explicit(&request->started, true, memory_order_release);
     if (!request->class->turn) {
         cut_short(worker, worker->options.engine->deliver(worker->own.realm, request));
@@ -495,6 +498,15 @@ static void end_in_flight(struct muster__worker *worker)
     }
 }
 
+/* Who holds the other ends hears of it.  The ends themselves live as long as the worker's memory. */
+static void close_ports(struct muster__worker *worker)
+{
+    if (worker->options.host_port)
+        muster__port_close(worker->options.host_port);
+    if (worker->options.port)
+        muster__port_close(worker->options.port);
+}
+
 /* Everything has its ending, then `gone`.  The worker's memory lives as long as its references. */
 static void finish(struct muster__worker *worker)
 {
@@ -513,6 +525,7 @@ static void finish(struct muster__worker *worker)
     destroy_ended_calls(worker);
     if (worker->own.realm)
         worker->options.engine->realm_destroy(worker->own.realm);
+    close_ports(worker);
     end_in_flight(worker);
     muster__worker_drop_all_tokens(worker);
     if (worker->own.vm)
@@ -545,11 +558,16 @@ static bool is_over(struct muster__worker *worker)
     return atomic_load(&worker->stop_asked) && holds_nothing(worker);
 }
 
+/* Not while news wait, mail on a port say: the turn that reads them tells.  And not again after a turn that had news
+ * alone: ports bring very many. */
 static void tell_idle(struct muster__worker *worker)
 {
-    if (worker->options.listener->idle && worker->own.evaluated && holds_nothing(worker) &&
-        !muster__timers_count(&worker->own.timers))
+    if (!worker->options.listener->idle || !worker->own.evaluated)
+        return;
+    bool is_idle = !muster__timers_count(&worker->own.timers) && !atomic_load(&worker->news) && holds_nothing(worker);
+    if (is_idle && !worker->own.told_idle)
         worker->options.listener->idle(worker->options.user_data);
+    worker->own.told_idle = is_idle;
 }
 
 /* Most turns find little here: only what is there is locked for. */
@@ -643,6 +661,10 @@ static bool worker_turn(struct muster__actor *actor)
     if (worker->own.took_spare) { /* not sooner: nobody is woken for it while requests wait */
         worker->own.took_spare = false;
         muster__spare_refill(worker->options.spare);
+    }
+    if (worker->own.tells_closing) {
+        worker->own.tells_closing = false;
+        worker->options.listener->close_self(worker->options.user_data);
     }
     if (is_over(worker)) {
         finish(worker);
@@ -779,6 +801,7 @@ void muster__worker_abandon(struct muster__worker *worker)
     settle_list(worker, &worker->shared.control, MUSTER_WEDGED, &error);
     settle_list(worker, &worker->shared.in_flight, MUSTER_WEDGED, &error); /* it moved in between */
     muster_error_clean_up(&error);
+    close_ports(worker);
     atomic_store(&worker->abandoned, true);
     muster__worker_wake(worker);
 }
@@ -832,11 +855,7 @@ static void destroy(struct muster__worker *worker)
 {
     muster__script_destroy(worker->own.script);
     muster__timers_clean_up(&worker->own.timers);
-    muster__slot_release(worker->options.slot);
-    muster_bindings_release(worker->options.bindings);
-    free((char *)worker->options.script_url);
-    free((char *)worker->options.name);
-    free((char *)worker->options.scope);
+    muster__worker_options_clean_up(&worker->options);
     free(worker->own.open_calls);
     free(worker->shared.cancels);
     free(worker->shared.tokens);
@@ -881,9 +900,8 @@ static void consumer_release(struct muster__slot_consumer *consumer)
     muster__worker_release(MUSTER_CONTAINER_OF(consumer, struct muster__worker, consumer));
 }
 
-static bool copy_options(struct muster__worker *worker, const struct muster__worker_options *options)
+bool muster__worker_options_copy(struct muster__worker_options *own, const struct muster__worker_options *options)
 {
-    struct muster__worker_options *own = &worker->options;
     *own = *options;
     own->script_url = muster__strdup(options->script_url);
     own->name = muster__strdup(options->name ? options->name : "");
@@ -892,11 +910,21 @@ static bool copy_options(struct muster__worker *worker, const struct muster__wor
         muster__slot_acquire(own->slot);
     if (own->bindings)
         muster_bindings_acquire(own->bindings);
-    if (!own->limits.turn_us)
-        own->limits.turn_us = CPU_LIMIT_DEFAULT_US;
-    if (!own->limits.wedged_us)
-        own->limits.wedged_us = WEDGED_DEFAULT_US;
-    return own->script_url && own->name && (own->scope || !options->scope);
+    if (own->script_url && own->name && (own->scope || !options->scope))
+        return true;
+    own->host_port = own->port = NULL;
+    return false;
+}
+
+void muster__worker_options_clean_up(struct muster__worker_options *own)
+{
+    muster__slot_release(own->slot);
+    muster_bindings_release(own->bindings);
+    muster__port_release(own->host_port);
+    muster__port_release(own->port);
+    free((char *)own->script_url);
+    free((char *)own->name);
+    free((char *)own->scope);
 }
 
 enum muster_status muster__worker_new(const struct muster__worker_options *options,
@@ -919,10 +947,14 @@ enum muster_status muster__worker_new(const struct muster__worker_options *optio
     worker->own.pool_timer.fire = timer_fire;
     worker->own.pool_timer_at_us = UINT64_MAX;
     muster__timers_init(&worker->own.timers);
-    if (!copy_options(worker, options)) {
+    if (!muster__worker_options_copy(&worker->options, options)) {
         destroy(worker);
         return MUSTER_NO_MEMORY;
     }
+    if (!worker->options.limits.turn_us)
+        worker->options.limits.turn_us = CPU_LIMIT_DEFAULT_US;
+    if (!worker->options.limits.wedged_us)
+        worker->options.limits.wedged_us = WEDGED_DEFAULT_US;
     *ret_worker = worker;
     muster__worker_wake(worker);
     return MUSTER_OK;

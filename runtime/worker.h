@@ -51,8 +51,9 @@ struct muster__worker_listener {
     void (*gone)(void *user_data, const struct muster__worker_report *report);
     /* Dedicated workers: nothing keeps it alive any more (no request, token, timer). May be NULL. */
     void (*idle)(void *user_data);
-    /* A keepalive token was taken, or dropped.  May be NULL. */
-    void (*hold)(void *user_data, bool taken);
+    /* A keepalive token was taken, or dropped.  Taken, it keeps the worker alive until then, 0: for a full idle
+     * time.  May be NULL. */
+    void (*hold)(void *user_data, bool taken, uint64_t until_us);
     /* A turn begins, or has ended.  May be NULL. */
     void (*turn)(void *user_data, bool begins);
 };
@@ -78,6 +79,10 @@ struct muster__worker_options {
     const char *scope;
     const char *const *arguments; /* borrowed until gone; may be NULL */
     struct muster_bindings *bindings; /* acquires */
+    /* To the coordinator, and a dedicated worker's implicit one; may be NULL.  Ends without an owner, taken on OK.
+     * They are closed when the worker is gone, or abandoned. */
+    struct muster__port *host_port;
+    struct muster__port *port;
     struct muster__worker_limits limits;
     struct muster__slot *slot; /* acquires; may be NULL (dedicated) */
     uint32_t incarnation;      /* of that slot */
@@ -85,6 +90,11 @@ struct muster__worker_options {
     const struct muster__worker_listener *listener;
     void *user_data;
 };
+
+/* A copy that holds what the above says of each; the ports stay the caller's if it fails.  False: out of memory.
+ * Either way it is cleaned up, which lets go of all, the ports too. */
+bool muster__worker_options_copy(struct muster__worker_options *own, const struct muster__worker_options *options);
+void muster__worker_options_clean_up(struct muster__worker_options *own);
 
 /* Starts at once: the first turn loads and evaluates the script.  One reference, the caller's. */
 MUSTER_MUST_CHECK enum muster_status muster__worker_new(const struct muster__worker_options *options,

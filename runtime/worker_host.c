@@ -2,6 +2,7 @@
  *
  * Thread: the one in the worker's turn, but for note_post and the end of host calls, which come from any
  * thread and only put things into the inbox. */
+#include "runtime/loader_web.h"
 #include "runtime/worker_internal.h"
 
 #include <stdio.h>
@@ -92,11 +93,24 @@ static bool reserve_token_locked(struct muster__worker *worker)
     return true;
 }
 
+/* What a handler does for another worker's sake keeps this one alive as long as that one; 0: a full idle time. */
+static uint64_t token_until_locked(const struct muster__worker *worker)
+{
+    uint64_t until_us = 0;
+    for (const struct muster__request *at = worker->shared.in_flight.head; at; at = at->next) {
+        if (!at->keepalive_until_us)
+            return 0;
+        until_us = at->keepalive_until_us > until_us ? at->keepalive_until_us : until_us;
+    }
+    return until_us;
+}
+
 static uint32_t host_token_take(struct muster__worker *worker, const char *name)
 {
     char *copy = muster__strdup(name ? name : "");
     uint32_t id = 0;
     pthread_mutex_lock(&worker->shared.lock);
+    uint64_t until_us = token_until_locked(worker);
     if (copy && reserve_token_locked(worker)) {
         id = ++worker->shared.next_token ? worker->shared.next_token : ++worker->shared.next_token;
         worker->shared.tokens[worker->shared.token_count++] =
@@ -108,9 +122,9 @@ static uint32_t host_token_take(struct muster__worker *worker, const char *name)
         return 0;
     }
     if (worker->options.slot)
-        muster__slot_hold(worker->options.slot, worker->options.incarnation, worker->own.now_us, 0);
+        muster__slot_hold(worker->options.slot, worker->options.incarnation, worker->own.now_us, until_us);
     if (worker->options.listener->hold)
-        worker->options.listener->hold(worker->options.user_data, true);
+        worker->options.listener->hold(worker->options.user_data, true, until_us);
     return id;
 }
 
@@ -128,7 +142,7 @@ static void host_token_drop(struct muster__worker *worker, uint32_t token)
     if (name && worker->options.slot)
         muster__slot_unhold(worker->options.slot, worker->options.incarnation);
     if (name && worker->options.listener->hold)
-        worker->options.listener->hold(worker->options.user_data, false);
+        worker->options.listener->hold(worker->options.user_data, false, 0);
     free(name);
 }
 
@@ -244,8 +258,8 @@ static void host_skip_waiting(struct muster__worker *worker)
 
 static void host_close(struct muster__worker *worker)
 {
+    worker->own.tells_closing = !worker->own.closing; /* after what the script still reports in this turn */
     worker->own.closing = true;
-    worker->options.listener->close_self(worker->options.user_data);
 }
 
 static enum muster_status host_dispatch(struct muster__worker *worker, const char *scope,
@@ -256,10 +270,13 @@ static enum muster_status host_dispatch(struct muster__worker *worker, const cha
     /* Two workers that talk to each other must not stretch each other's lives for ever: what this one
      * sends keeps the other alive only as long as it is alive itself. */
     uint64_t until_us = worker->options.slot
-                            ? muster__slot_sample(worker->options.slot).alive_until_us
+                            ? muster__slot_sample(worker->options.slot).granted_until_us
                             : 0;
     return worker->options.listener->dispatch(worker->options.user_data, scope, request, until_us);
 }
+
+static const struct muster__slot_calls slot_calls = {
+    .acquire = muster__slot_acquire, .release = muster__slot_release, .cancel = muster__slot_cancel};
 
 const struct muster__realm_host muster__worker_realm_host = {
     .console = host_console,
@@ -275,7 +292,9 @@ const struct muster__realm_host muster__worker_realm_host = {
     .host_call_open = host_call_open,
     .note_post = host_note_post,
     .note_cancel = host_note_cancel,
+    .slots = &slot_calls,
     .skip_waiting = host_skip_waiting,
     .close = host_close,
     .dispatch = host_dispatch,
+    .web = &muster__web,
 };

@@ -53,11 +53,13 @@ struct muster__worker {
         struct muster_host_call **open_calls;
         size_t open_count, open_capacity;
         bool loaded, evaluated, closing; /* closing: the script called close() */
+        bool tells_closing; /* and nobody knows yet */
         enum muster_status fatal; /* the turn was cut short: the worker ends with this */
         uint64_t now_us;          /* of this turn */
         uint64_t memory_due_us;   /* when to measure it, the first time a period after the start */
         bool measured;
         bool took_spare; /* in this turn */
+        bool told_idle;  /* and nothing came since that might keep it alive */
     } own;
 
     atomic_bool stop_asked, cancel_asked, opened;

@@ -4,7 +4,8 @@ last line is 'N passed, N failed'.
 
 With --sanitizers the suites run three times: plain, with the address and undefined-behaviour sanitizers,
 and with the thread sanitizer.  A suppression stands in tests/suppressions/ with its reason.  With --fuzz each fuzz
-target runs for so long afterwards, and counts as one test.
+target runs for so long afterwards, and counts as one test.  So does web-platform-tests, where the environment
+variable MUSTER_WPT names a checkout of it.
 """
 import argparse
 import json
@@ -87,6 +88,17 @@ def fuzz(seconds):
     return passed, failed or int(done.returncode != 0)
 
 
+def wpt():
+    checkout = os.environ.get("MUSTER_WPT")
+    if not checkout:
+        print("== web-platform-tests: skipped, for MUSTER_WPT names no checkout", flush=True)
+        return 0, 0
+    print("== web-platform-tests", flush=True)
+    command = [os.path.join(ROOT, "tests", "wpt", "run"), "--wpt", checkout, "--hosting", "both", "--jobs", "2",
+               "--muster", os.path.join(ROOT, "build", "cli", "muster")]
+    return (1, 0) if subprocess.run(command, check=False).returncode == 0 else (0, 1)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sanitizers", action="store_true")
@@ -96,6 +108,7 @@ def main():
     runs = [lambda name=name: run(name) for name in (VARIANTS if options.sanitizers else ["plain"])]
     if options.fuzz:
         runs.append(lambda: fuzz(options.fuzz))
+    runs.append(wpt)
     passed = failed = 0
     for one in runs:
         good, bad = one()

@@ -81,7 +81,7 @@ addEventListener("fetch", (event) => {
     event.respondWith((() => {
         switch (word) {
         case "count": return new Response(String(count));
-        case "close": self.close(); break;
+        case "close": muster.close(); break;
         case "later": return sleep(3).then(() => new Response(request.body || path));
         case "spin": for (;;);
         case "hog": for (const all = [];;) all.push(new Uint8Array(1 << 20).fill(1));

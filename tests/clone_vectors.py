@@ -19,7 +19,7 @@ ERRORS = ["Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError", "
 FLAGS = "dgimsuvy"
 (UNDEFINED, NULL, FALSE, TRUE, INT16, INT32, FLOAT64, BIGINT, LATIN1, UTF16, REF, HOLE) = range(12)
 (OBJECT, ARRAY, ARRAY_NAMED, ARRAY_SPARSE, MAP, SET, DATE, REGEXP, BOXED, ERROR, DOMEXCEPTION, BUFFER, BUFFER_RESIZABLE,
- BUFFER_SIDE, BUFFER_SIDE_RESIZABLE, VIEW, HOST) = range(0x10, 0x21)
+ BUFFER_SIDE, BUFFER_SIDE_RESIZABLE, VIEW, HOST, PLATFORM) = range(0x10, 0x22)
 
 
 class Refused(Exception):
@@ -273,6 +273,7 @@ class Decoder:
         self.buffers, self.hosts = buffers, set(range(hosts))
         self.unused = set(range(len(buffers)))
         self.objects = []
+        self.incomplete = set()
         self.shapes = []
         self.reserved = 0
 
@@ -371,10 +372,10 @@ class Decoder:
             return ["hole"]
         if tag == REF:
             number = self.varint()
-            if number >= len(self.objects):
+            if number >= len(self.objects) or number in self.incomplete:
                 raise Refused("ref")
             return ["ref", number]
-        if not OBJECT <= tag <= HOST:
+        if not OBJECT <= tag <= PLATFORM:
             raise Refused("tag")
         if depth == MAX_DEPTH:
             raise Refused("deep")
@@ -383,7 +384,10 @@ class Decoder:
     def object(self, tag, depth):
         number = len(self.objects)
         self.objects.append(None)
+        if tag == PLATFORM:
+            self.incomplete.add(number)
         node = self.record(tag, depth)
+        self.incomplete.discard(number)
         self.objects[number] = node
         return node
 
@@ -417,6 +421,9 @@ class Decoder:
             return self.error(depth)
         if tag == DOMEXCEPTION:
             return self.domexception()
+        if tag == PLATFORM:
+            self.text()
+            return self.value(depth)
         if tag == VIEW:
             return self.view(depth)
         if tag == HOST:

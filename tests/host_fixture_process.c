@@ -89,8 +89,6 @@ static int describe_itself(int argument_count, char **arguments, char **environm
     say_line("files=%ld|", (long)limits.rlim_cur);
     getrlimit(RLIMIT_CORE, &limits);
     say_line("core=%ld|", (long)limits.rlim_cur);
-    getrlimit(RLIMIT_NPROC, &limits);
-    say_line("processes=%ld|", (long)limits.rlim_cur);
     say_line("nice=%ld|", getpriority(PRIO_PROCESS, 0));
     sigprocmask(SIG_BLOCK, NULL, &blocked);
     say_line("blocked=%ld|", sigismember(&blocked, SIGTERM) || sigismember(&blocked, SIGCHLD));

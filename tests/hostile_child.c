@@ -5,6 +5,7 @@
  * the misdeed itself can end it.  It is single-threaded, and starts its own launcher as the real program does. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -564,35 +565,84 @@ static void flood_of_loads(void)
     }
 }
 
-/* Each takes memory over there until somebody answers it. */
-static void large_dispatches(void)
+/* Takes memory over there until it is answered.  `frame` has room for a piece. */
+static uint64_t large_dispatch(char *frame)
 {
     const uint32_t length = 32u << 20, piece = MUSTER__WIRE_PIECE;
-    char *frame = calloc(1, MUSTER__WIRE_PIECE_HEADER + piece);
+    struct muster__wire_message message = opening(MUSTER__WIRE_DISPATCH);
+    const struct muster_bytes buffer = {frame, length}; /* only its length goes into the frame */
+    message.request.kind = MUSTER__REQUEST_EVENT;
+    message.request.name = "event";
+    message.request.scope = "/other/";
+    message.request.started_word = MUSTER__WIRE_NO_WORD;
+    /* an ArrayBuffer that stands in the side table: entry 0 */
+    message.value = (struct muster__wire_value){
+        .present = true, .bytes = {"\xc1\x01\x1d\x00\x80\x80\x80\x10", 8}, .buffers = &buffer, .buffer_count = 1};
+    put(&message);
+    memset(frame, 0, MUSTER__WIRE_PIECE_HEADER);
+    muster__wire_encode_piece_header(frame, MUSTER__WIRE_VALUE_PIECE, 0, own.worker, message.actor, 8);
+    memcpy(frame + MUSTER__WIRE_PIECE_HEADER, "\xc1\x01\x1d\x00\x80\x80\x80\x10", 8);
+    put_bytes(frame, MUSTER__WIRE_PIECE_HEADER + 8);
+    memset(frame + MUSTER__WIRE_PIECE_HEADER, 0, 8);
+    muster__wire_encode_piece_header(frame, MUSTER__WIRE_VALUE_PIECE, 0, own.worker, message.actor, piece);
+    for (uint32_t sent = 0; sent < length; sent += piece)
+        put_bytes(frame, MUSTER__WIRE_PIECE_HEADER + piece);
+    return message.actor;
+}
+
+static char *new_piece(void)
+{
+    char *frame = calloc(1, MUSTER__WIRE_PIECE_HEADER + MUSTER__WIRE_PIECE);
     MUSTER_CHECK(frame != NULL);
+    return frame;
+}
+
+static void large_dispatches(void)
+{
+    char *frame = new_piece();
     for (int i = 0; i < 64; i++) {
-        struct muster__wire_message message = opening(MUSTER__WIRE_DISPATCH);
-        const struct muster_bytes buffer = {frame, length}; /* only its length goes into the frame */
-        message.request.kind = MUSTER__REQUEST_EVENT;
-        message.request.name = "event";
-        message.request.scope = "/other/";
-        message.request.started_word = MUSTER__WIRE_NO_WORD;
-        /* an ArrayBuffer that stands in the side table: entry 0 */
-        message.value = (struct muster__wire_value){
-            .present = true, .bytes = {"\xc1\x01\x1d\x00\x80\x80\x80\x10", 8}, .buffers = &buffer, .buffer_count = 1};
-        put(&message);
-        memset(frame, 0, MUSTER__WIRE_PIECE_HEADER);
-        muster__wire_encode_piece_header(frame, MUSTER__WIRE_VALUE_PIECE, 0, own.worker, message.actor, 8);
-        memcpy(frame + MUSTER__WIRE_PIECE_HEADER, "\xc1\x01\x1d\x00\x80\x80\x80\x10", 8);
-        put_bytes(frame, MUSTER__WIRE_PIECE_HEADER + 8);
-        memset(frame + MUSTER__WIRE_PIECE_HEADER, 0, 8);
-        muster__wire_encode_piece_header(frame, MUSTER__WIRE_VALUE_PIECE, 0, own.worker, message.actor, piece);
-        for (uint32_t sent = 0; sent < length; sent += piece)
-            put_bytes(frame, MUSTER__WIRE_PIECE_HEADER + piece);
+        (void)large_dispatch(frame);
         take_what_is_there();
     }
     free(frame);
     say("all were sent");
+}
+
+/* True: it was answered with that. */
+static bool cancel(uint64_t actor)
+{
+    struct muster__wire_message message = about(MUSTER__WIRE_CANCEL);
+    message.actor = actor;
+    message.status = MUSTER_CANCELED;
+    put(&message);
+    do
+        message = take_until(MUSTER__WIRE_RESULT);
+    while (message.actor != actor);
+    return message.status == MUSTER_CANCELED;
+}
+
+/* More than may be open at a time, in number and in bytes, but none for long. */
+static void change_its_mind(void)
+{
+    char text[64], *frame = new_piece();
+    int canceled = 0;
+    for (int i = 0; i < 6000; i++) {
+        dispatch(MUSTER__REQUEST_EVENT, NULL, 0);
+        canceled += cancel(own.last_actor);
+    }
+    for (int i = 0; i < 32; i++)
+        canceled += cancel(large_dispatch(frame));
+    free(frame);
+    struct muster__wire_message load = opening(MUSTER__WIRE_LOAD), over = about(MUSTER__WIRE_CANCEL);
+    over.actor = load.actor; /* of one that was answered, of one that never was */
+    load.load.url = "mem:/imported";
+    put(&load);
+    (void)take_until(MUSTER__WIRE_LOADED);
+    put(&over);
+    over.actor += 100;
+    put(&over);
+    snprintf(text, sizeof text, "%d canceled", canceled);
+    say(text);
 }
 
 /* Declares as much as it may, and never sends it. */
@@ -760,9 +810,9 @@ static void credit_for_its_own(void)
 
 /* ---- descriptors ---- */
 
-static ssize_t put_descriptors(const uint32_t words[2], size_t length, unsigned count, int flags)
+static ssize_t put_descriptor(int descriptor, const uint32_t words[2], size_t length, unsigned count, int flags)
 {
-    char byte_room[CMSG_SPACE(16 * sizeof(int))] = {0};
+    char byte_room[CMSG_SPACE(253 * sizeof(int))] = {0};
     struct iovec vector = {(void *)(uintptr_t)words, length};
     struct msghdr packet = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = byte_room,
@@ -772,8 +822,13 @@ static ssize_t put_descriptors(const uint32_t words[2], size_t length, unsigned 
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(count * sizeof(int));
     for (unsigned i = 0; i < count; i++)
-        memcpy(CMSG_DATA(header) + i * sizeof(int), &(int){1}, sizeof(int));
+        memcpy(CMSG_DATA(header) + i * sizeof(int), &descriptor, sizeof(int));
     return sendmsg(MUSTER__HOST_FD_CHANNEL, &packet, MSG_NOSIGNAL | flags);
+}
+
+static ssize_t put_descriptors(const uint32_t words[2], size_t length, unsigned count, int flags)
+{
+    return put_descriptor(1, words, length, count, flags);
 }
 
 /* As many packets as there is room for, and a frame that names none of them. */
@@ -810,6 +865,58 @@ static void descriptors_with_a_line(void)
     message.descriptor_count = 16;
     put(&message);
     say("done");
+}
+
+/* Whoever closes it last waits for ten minutes: it has bytes to send, and its peer, which is this process, takes none. */
+static int lingering_socket(void)
+{
+    static char bytes[65536];
+    const struct linger long_time = {1, 600};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), small = 2048;
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    int ours = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) != 0)
+        _exit(94);
+    (void)connect(ours, (struct sockaddr *)&address, sizeof address);
+    struct pollfd connected = {.fd = ours, .events = POLLOUT};
+    if (poll(&connected, 1, 10000) != 1 || accept(listener, NULL, NULL) < 0)
+        _exit(95);
+    while (send(ours, bytes, sizeof bytes, MSG_NOSIGNAL) > 0)
+        ;
+    setsockopt(ours, SOL_SOCKET, SO_LINGER, &long_time, sizeof long_time);
+    return ours;
+}
+
+/* In a packet that somebody names, with a frame that needs none; in one that is too large; in some that nobody ever
+ * reads. */
+static void lingering_sockets(void)
+{
+    uint32_t words[2] = {9, 1};
+    struct muster__wire_message message = about(MUSTER__WIRE_CONSOLE);
+    int sockets[4];
+    for (int i = 0; i < 4; i++)
+        sockets[i] = lingering_socket();
+    message.console.text = (struct muster_bytes){"here", 4};
+    message.ticket = 9;
+    message.descriptor_count = 1;
+    (void)put_descriptor(sockets[0], words, sizeof words, 1, 0);
+    close(sockets[0]);
+    put(&message);
+    words[0] = 10;
+    (void)put_descriptor(sockets[1], words, sizeof words, 1, 0); /* parked: the next is named first */
+    close(sockets[1]);
+    say("done");
+    words[0] = 11;
+    words[1] = 253;
+    (void)put_descriptor(sockets[2], words, sizeof words, 253, 0);
+    close(sockets[2]);
+    (void)put_descriptor(sockets[3], words, 0, 1, 0);
+    close(sockets[3]);
+    message.ticket = 11;
+    put(&message);
 }
 
 /* ---- not listening ---- */
@@ -938,6 +1045,148 @@ static void leave_children(void)
     _exit(0);
 }
 
+/* ---- ports ---- */
+
+static void put_port(enum muster__wire_type type, uint64_t port)
+{
+    struct muster__wire_message message = {.type = type, .actor = port};
+    if (type == MUSTER__WIRE_PORT_CREDIT)
+        message.credit.bytes = 1;
+    put(&message);
+}
+
+/* Of its own, that no message names: what is posted there waits in the parent. */
+static uint64_t open_port(void)
+{
+    static uint64_t last = (uint64_t)-1;
+    put_port(MUSTER__WIRE_PORT_OPEN, last += 2);
+    return last;
+}
+
+static void post_on(uint64_t port, uint64_t with)
+{
+    struct muster__wire_message message = {.type = MUSTER__WIRE_PORT_MESSAGE, .actor = port};
+    message.ports = &with;
+    message.port_count = with != 0;
+    put(&message);
+}
+
+static void message_on_no_port(void)
+{
+    post_on(2, 0);
+}
+
+static void credit_for_no_port(void)
+{
+    put_port(MUSTER__WIRE_PORT_CREDIT, 2);
+}
+
+static void close_no_port(void)
+{
+    put_port(MUSTER__WIRE_PORT_CLOSE, (1u << 20) + 1);
+}
+
+static void move_what_stays(void)
+{
+    put_port(MUSTER__WIRE_PORT_MOVED, open_port());
+}
+
+static void open_one_port_twice(void)
+{
+    uint64_t port = open_port();
+    put_port(MUSTER__WIRE_PORT_OPEN, port);
+}
+
+static void too_many_ports(void)
+{
+    for (unsigned i = 0; i <= MUSTER__WIRE_PORT_LIMIT; i++)
+        (void)open_port();
+}
+
+static void close_a_port_twice(void)
+{
+    uint64_t port = open_port();
+    put_port(MUSTER__WIRE_PORT_CLOSE, port);
+    put_port(MUSTER__WIRE_PORT_CLOSE, port);
+}
+
+static void post_behind_a_close(void)
+{
+    uint64_t port = open_port();
+    put_port(MUSTER__WIRE_PORT_CLOSE, port);
+    post_on(port, 0);
+}
+
+static void name_the_parents_port(void)
+{
+    post_on(open_port(), 2);
+}
+
+static void name_a_port_that_it_never_opened(void)
+{
+    post_on(open_port(), (1u << 20) + 1);
+}
+
+static void name_a_port_twice(void)
+{
+    uint64_t way = open_port(), port = open_port();
+    post_on(way, port);
+    post_on(way, port);
+}
+
+static void credit_that_was_not_taken(void)
+{
+    put_port(MUSTER__WIRE_PORT_CREDIT, open_port());
+}
+
+static void nonsense_on_a_port(void)
+{
+    struct muster__wire_message message = {.type = MUSTER__WIRE_PORT_MESSAGE, .actor = open_port()};
+    message.port_message.has_data = true;
+    message.value = (struct muster__wire_value){.present = true, .bytes = {"nonsense", 8}};
+    put(&message);
+}
+
+static void flood_a_port(void)
+{
+    uint64_t port = open_port();
+    for (;;)
+        post_on(port, 0);
+}
+
+/* Each within its own credit: all together are bounded as well. */
+static void flood_all_ports(void)
+{
+    static const char zeros[24 << 10];
+    /* an ArrayBuffer that stands in the side table: entry 0 */
+    const struct muster_bytes bytes = {"\xc1\x01\x1d\x00\x80\xc0\x01", 7}, buffer = {zeros, sizeof zeros};
+    struct muster__wire_message message = {.type = MUSTER__WIRE_PORT_MESSAGE};
+    message.port_message.has_data = true;
+    message.value =
+        (struct muster__wire_value){.present = true, .bytes = bytes, .buffers = &buffer, .buffer_count = 1};
+    for (;;) {
+        message.actor = open_port();
+        for (unsigned i = 0; i < MUSTER__WIRE_PORT_WINDOW / sizeof zeros; i++)
+            put(&message);
+    }
+}
+
+/* All of it allowed: a port in its own queue, rings of ports, ports that close while they travel, and many of them. */
+static void tie_ports_in_knots(void)
+{
+    for (int i = 0; i < 20000; i++) {
+        uint64_t one = open_port(), two = open_port();
+        post_on(one, i % 3 == 0 ? one : two);
+        if (i % 3 == 1)
+            post_on(two, one);
+        put_port(MUSTER__WIRE_PORT_CLOSE, one);
+        put_port(MUSTER__WIRE_PORT_CLOSE, two);
+        if (i % 50 == 0)
+            take_what_is_there();
+    }
+    say("knots");
+}
+
 /* ---- which ---- */
 
 static const struct {
@@ -978,6 +1227,7 @@ static const struct {
     {"dispatch-twice", dispatch_twice_under_one_number},
     {"flood-of-loads", flood_of_loads},
     {"large-dispatches", large_dispatches},
+    {"change-its-mind", change_its_mind},
     {"values-without-bytes", values_without_bytes},
     {"load-what-is-outside", load_what_is_outside},
     {"load-a-library", load_a_library},
@@ -999,6 +1249,7 @@ static const struct {
     {"descriptors-for-nobody", descriptors_for_nobody},
     {"a-bad-packet", a_bad_packet},
     {"descriptors-with-a-line", descriptors_with_a_line},
+    {"lingering-sockets", lingering_sockets},
     {"listen-to-nothing", be_silent},
     {"talk-only", talk_only},
     {"give-all-back", give_all_back},
@@ -1010,6 +1261,22 @@ static const struct {
     {"fill-the-errors", fill_the_errors},
     {"fill-the-last-words", fill_the_last_words},
     {"leave-children", leave_children},
+    {"message-on-no-port", message_on_no_port},
+    {"credit-for-no-port", credit_for_no_port},
+    {"close-no-port", close_no_port},
+    {"move-what-stays", move_what_stays},
+    {"open-one-port-twice", open_one_port_twice},
+    {"too-many-ports", too_many_ports},
+    {"close-a-port-twice", close_a_port_twice},
+    {"post-behind-a-close", post_behind_a_close},
+    {"name-the-parents-port", name_the_parents_port},
+    {"name-a-port-that-it-never-opened", name_a_port_that_it_never_opened},
+    {"name-a-port-twice", name_a_port_twice},
+    {"credit-that-was-not-taken", credit_that_was_not_taken},
+    {"nonsense-on-a-port", nonsense_on_a_port},
+    {"flood-a-port", flood_a_port},
+    {"flood-all-ports", flood_all_ports},
+    {"tie-ports-in-knots", tie_ports_in_knots},
 };
 
 static bool commit_early(const char *name)

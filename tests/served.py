@@ -4,6 +4,7 @@ The built program is the first argument of the test; with further words, only th
 their name run.  Nothing here sleeps: a test waits for a line, an answer or an end, with a deadline that only a
 failure reaches.
 """
+import atexit
 import json
 import os
 import re
@@ -22,6 +23,9 @@ MUSTER = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "muster"
 # scripts/run_tests.py gives builds with sanitizers more time, here as it does to Check.
 DEADLINE = 60 * float(os.environ.get("CK_TIMEOUT_MULTIPLIER", "1"))
 TESTS = []
+# Servers without --state have their control socket here, and not where those of the user have it.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="muster-test-run-")
+atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 
 def test(function):

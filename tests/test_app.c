@@ -102,9 +102,11 @@ START_TEST(every_key_arrives_where_it_belongs)
              " {\"scope\": \"/\", \"script\": \"site.js\", \"type\": \"module\", \"lazy\": true},\n"
              " {\"scope\": \"/api/v1/\", \"script\": \"api/worker.lua\", \"engine\": \"lua\", \"trust\": \"full\",\n"
              "  \"isolation\": \"process-per-site\", \"tenant\": \"us\", \"idempotent\": true,"
-             "  \"limits\": {\"turn\": \"10s\", \"memory\": \"64m\", \"queue\": 9, \"idle\": \"300ms\"}}],\n"
+             "  \"limits\": {\"turn\": \"10s\", \"memory\": \"64m\", \"queue\": 9, \"idle\": \"300ms\", \"process_memory\": \"128m\",\n"
+             "             \"process_files\": 64, \"process_children\": 3, \"process_cpu\": \"90s\"}}],\n"
              " \"idle_timeout\": \"1m\", \"grace_timeout\": \"2s\", \"event_timeout\": \"3s\", \"body_limit\": 512,\n"
-             " \"placement\": \"affinity\"}"),
+             " \"placement\": \"affinity\", \"processes\": 3, \"process_memory\": \"1m\", \"process_files\": 100,\n"
+             " \"process_children\": 8, \"process_cpu\": \"1m\"}"),
         MUSTER_OK);
     ck_assert_uint_eq(app.count, 2);
     ck_assert(app.scopes[0].module && app.scopes[0].lazy && app.scopes[0].trust == MUSTER_TRUST_SCRIPT);
@@ -121,6 +123,15 @@ START_TEST(every_key_arrives_where_it_belongs)
     ck_assert_uint_eq(api->idle_ms, 300);
     ck_assert_uint_eq(api->memory_limit, 64 << 20);
     ck_assert_uint_eq(api->queue_limit, 9);
+    ck_assert_uint_eq(api->process.memory, 128 << 20);
+    ck_assert_uint_eq(api->process.files, 64);
+    ck_assert_uint_eq(api->process.children, 3);
+    ck_assert_uint_eq(api->process.cpu_ms, 90000);
+    ck_assert_uint_eq(app.processes, 3);
+    ck_assert_uint_eq(app.process.memory, 1 << 20);
+    ck_assert_uint_eq(app.process.files, 100);
+    ck_assert_uint_eq(app.process.children, 8);
+    ck_assert_uint_eq(app.process.cpu_ms, 60000);
     ck_assert_int_eq(api->line, 3);
     ck_assert_uint_eq(app.idle_ms, 60000);
     ck_assert_uint_eq(app.grace_ms, 2000);
@@ -188,6 +199,7 @@ static const struct mistake {
     {ONE(",\n\"limits\": {\"turn\": 5}"), "5: \"turn\" wants a time like \"300ms\", \"30s\" or \"5m\", not an integer"},
     {ONE(",\n\"limits\": {\"turn\": \"5\"}"), "5: \"turn\" wants a time like \"300ms\", \"30s\" or \"5m\", not \"5\""},
     {ONE(",\n\"limits\": {\"queue\": 0}"), "5: \"queue\" wants an integer from 1 to 1000000, not an integer"},
+    {ONE(",\n\"limits\": {\"process_files\": 63}"), "5: \"process_files\" wants an integer from 64 to 1000000, not an integer"},
     {ONE(",\n\"limits\": {\"queue\": 1.5}"), "5: \"queue\" wants an integer from 1 to 1000000, not a number"},
     {ONE(",\n\"limits\": {\"memory\": -1}"), "5: \"memory\" wants a size"},
     {ONE(",\n\"lazy\": \"yes\""), "5: \"lazy\" wants true or false, not \"yes\""},

@@ -329,7 +329,8 @@ static void compare(struct compare *at, const struct muster_clone_node *node,
     }
     enum muster_clone_type type = muster_clone_type(node);
     ck_assert_msg(type == type_of_tree(tree), "%s: a %s", at->name, muster_clone_type_name(type));
-    if (muster_clone_is_object(node))
+    /* An object of the platform has a number, of which the tree says nothing. */
+    if (muster_clone_is_object(node) && strncmp(at->name, "platform_", 9) != 0)
         ck_assert_msg(muster_clone_object_number(node) == at->number++, "%s: numbers", at->name);
     switch (type) {
     case MUSTER_CLONE_BOOLEAN:

@@ -4,7 +4,9 @@
 MUSTER is the built program.  With words, only the tests that have one of them in their name run (see served.py).
 The last line is 'N passed, N failed'.
 """
+import functools
 import http.client
+import http.server
 import json
 import os
 import re
@@ -134,7 +136,10 @@ def wrong_usage_ends_with_2():
             (("run", "--timeout", "5", "y.js"), "--timeout wants a time like 300ms, 30s or 5m, not 5"),
             (("run", "--timeout"), "--timeout wants a time"),
             (("run", "--engine", "perl", "y.js"), "--engine wants js or lua, not perl"),
-            (("run", "--type", "shared", "y.js"), "--type wants dedicated or service, not shared"),
+            (("run", "--type", "tab", "y.js"), "--type wants dedicated, service, shared or client, not tab"),
+            (("run", "--placement", "moon", "y.js"), "--placement wants thread, process, process-per-site or"),
+            (("run", "--resolve", "here", "y.js"), "--resolve wants HOST:ADDRESS, not here"),
+            (("run", "--ca", "/nowhere/ca.pem", "y.js"), "--ca /nowhere/ca.pem: No such file"),
             (("serve", "--idle-timeout", "soon", "."), "--idle-timeout wants a time"),
     ):
         code, out, err = run(*words)
@@ -281,6 +286,45 @@ def run_ends_when_nobody_reads_its_output():
 def run_chooses_the_engine_by_name():
     with Folder({"script": "print('lua it is')"}) as folder:
         equal(run("run", "--engine", "lua", folder / "script"), (0, "lua it is\n", ""))
+
+
+@test
+def run_connects_to_a_shared_worker_once_and_runs_a_client():
+    with Folder({"a.lua": "muster.on('connect', function() print('connected') end)\nprint('hello')",
+                 "b.js": "setTimeout(() => console.log('a page'), 1)"}) as folder:
+        equal(run("run", "--type", "shared", folder / "a.lua"), (0, "hello\nconnected\n", ""))
+        equal(run("run", "--type", "client", "--url", "https://a.test/", folder / "b.js"), (0, "a page\n", ""))
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@test
+def a_page_that_runs_makes_workers_of_files_and_from_a_server():
+    files = {"page.js": """
+                 const worker = new Worker('worker.js', { name: 'child' });
+                 worker.onmessage = ({ data }) => {
+                     console.log(data);
+                     worker.terminate();
+                     const { port } = new SharedWorker('deep/shared.js', 'both');
+                     port.onmessage = (event) => { console.log(event.data); port.close(); };
+                 };""",
+             "worker.js": "postMessage(`${name} at ${location.pathname.split('/').pop()}`)",
+             "deep/shared.js": "importScripts('../common.js'); onconnect = (e) => e.ports[0].postMessage(common(name))",
+             "common.js": "self.common = (name) => `${name} share`"}
+    expected = (0, "child at worker.js\nboth share\n", "")
+    with Folder(files) as folder:
+        handler = functools.partial(QuietFiles, directory=folder / "")
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://pages.test:{server.server_address[1]}/page.html"
+            for placement in ("thread", "process"):
+                words = ("run", "--type", "client", "--placement", placement, "--timeout", "20s")
+                equal(run(*words, folder / "page.js"), expected)
+                equal(run(*words, "--url", url, "--resolve", "pages.test:127.0.0.1", folder / "page.js"), expected)
+            server.shutdown()
 
 
 @test

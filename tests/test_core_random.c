@@ -75,6 +75,7 @@ struct model_version {
 
 struct model_registration {
     uint32_t installing, waiting, active; /* as NOTE_SLOTS said */
+    uint32_t former;                      /* active before that one */
 };
 
 struct model_request {
@@ -943,6 +944,13 @@ static void do_note_state(const struct muster__core_action *action)
     PROMISE((action->state != MUSTER__VERSION_ACTIVATING && action->state != MUSTER__VERSION_ACTIVATED)
                 || registration->active == version->id,
             "version %u is active in another slot", version->id);
+    PROMISE(action->state != MUSTER__VERSION_ACTIVATING || registration->former == 0
+                || version_of(registration->former)->told == MUSTER__VERSION_REDUNDANT,
+            "version %u activates before the old version is redundant", version->id);
+    PROMISE(action->state != MUSTER__VERSION_REDUNDANT
+                || (registration->installing != version->id && registration->waiting != version->id
+                    && registration->active != version->id),
+            "version %u is redundant in a slot", version->id);
     version->registration = action->registration;
     version->told = action->state;
     version->activates |= action->state == MUSTER__VERSION_ACTIVATED; /* also if that failed */
@@ -954,10 +962,9 @@ static void do_note_slots(const struct muster__core_action *action)
     if (action->active != registration->active && action->active != 0 && registration->active != 0) {
         PROMISE(version_of(registration->active)->users == 0 || version_of(action->active)->skipped,
                 "version %u activates while clients use version %u", action->active, registration->active);
-        PROMISE(version_of(registration->active)->told == MUSTER__VERSION_REDUNDANT,
-                "the old version is not redundant");
     }
-    *registration = (struct model_registration){ action->installing, action->waiting, action->active };
+    uint32_t former = action->active != registration->active ? registration->active : registration->former;
+    *registration = (struct model_registration){ action->installing, action->waiting, action->active, former };
 }
 
 static void perform(const struct muster__core_action *action)

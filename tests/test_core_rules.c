@@ -237,8 +237,8 @@ START_TEST(a_failed_install_is_redundant_and_its_promise_was_kept_before)
         "NOTE_UPDATE_FOUND version=1 registration=1 scope=\"/\"; INSTALL version=1 instance=1");
     SAY("INSTALL_ENDED instance=1 status=REJECTED",
         "FAIL_QUEUED version=1 status=REJECTED scope=\"/\"; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "WITHDRAW version=1 reason=INSTALL_FAILED registration=1 scope=\"/\"; "
         "VACATE version=1 instance=1 reason=INSTALL_FAILED; "
         "STOP version=1 instance=1 reason=INSTALL_FAILED");
@@ -262,8 +262,8 @@ START_TEST(a_failed_update_is_redundant_and_the_active_one_goes_on)
         "NOTE_UPDATE_FOUND version=2 registration=1 scope=\"/\"; INSTALL version=2 instance=2");
     SAY("INSTALL_ENDED instance=2 status=REJECTED",
         "FAIL_QUEUED version=2 status=REJECTED scope=\"/\"; "
-        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=1 scope=\"/\"; "
+        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
         "VACATE version=2 instance=2 reason=INSTALL_FAILED; "
         "STOP version=2 instance=2 reason=INSTALL_FAILED");
 }
@@ -328,8 +328,8 @@ START_TEST(a_newer_one_that_is_installed_makes_the_waiting_one_redundant)
         "NOTE_UPDATE_FOUND version=3 registration=1 scope=\"/\"; INSTALL version=3 instance=3");
     SAY("INSTALL_ENDED instance=3",
         "VACATE version=2 instance=2 reason=REPLACED; STOP version=2 instance=2 reason=REPLACED; "
-        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 installing=3 active=1 scope=\"/\"; "
+        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 waiting=3 active=1 scope=\"/\"; "
         "NOTE_STATE version=3 registration=1 state=installed scope=\"/\"");
 }
@@ -365,8 +365,8 @@ START_TEST(a_waiting_version_activates_when_the_last_client_is_gone)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; ACTIVATE version=2 instance=2");
     SAY("UNUSE version=1", "");
     SAY("ACTIVATE_ENDED instance=2",
@@ -385,8 +385,8 @@ START_TEST(what_the_active_one_works_on_is_finished_first)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; "
         "CONTROL version=2 registration=1 old=1 users=2 scope=\"/\"; ACTIVATE version=2 instance=2");
 }
@@ -400,8 +400,8 @@ START_TEST(it_waits_for_clients_though_the_active_one_sleeps)
         "VACATE version=1 instance=1 reason=DIED; FORGET version=1 instance=1 reason=DIED");
     SAY("UNUSE version=1", "");
     SAY("UNUSE version=1",
-        "PUBLISH version=2 scope=\"/\"; NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
-        "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "PUBLISH version=2 scope=\"/\"; NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; ACTIVATE version=2 instance=2");
 }
 END_TEST
@@ -414,8 +414,8 @@ START_TEST(nothing_takes_over_from_a_version_that_activates)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; "
         "CONTROL version=2 registration=1 old=1 users=2 scope=\"/\"; ACTIVATE version=2 instance=2");
     SAY("UPDATE job=3 scope=\"/\" early=1", "LOAD job=3 version=2 registration=1 scope=\"/\"");
@@ -445,8 +445,8 @@ START_TEST(no_version_installs_while_another_takes_over)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; "
         "CONTROL version=2 registration=1 old=1 users=2 scope=\"/\"; ACTIVATE version=2 instance=2; "
         "LOAD job=3 version=2 registration=1 scope=\"/\"");
@@ -465,8 +465,8 @@ START_TEST(none_takes_over_from_a_busy_one_while_a_newer_one_installs)
     SAY("UNUSE version=1", ""); /* else two would be in line for its place */
     SAY("INSTALL_ENDED instance=3",
         "VACATE version=2 instance=2 reason=REPLACED; STOP version=2 instance=2 reason=REPLACED; "
-        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 installing=3 active=1 scope=\"/\"; "
+        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 waiting=3 active=1 scope=\"/\"; "
         "NOTE_STATE version=3 registration=1 state=installed scope=\"/\"; "
         "PUBLISH version=3 scope=\"/\"; SAMPLE version=1 instance=1");
@@ -502,8 +502,8 @@ START_TEST(a_client_that_comes_while_one_takes_over_is_the_new_ones)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; "
         "CONTROL version=2 registration=1 old=1 users=2 scope=\"/\"; ACTIVATE version=2 instance=2");
     VIEW("1: installing - - waiting - - active 2 activating; controller 2; users 3");
@@ -518,8 +518,8 @@ START_TEST(activating_is_told_in_order_and_moves_the_clients)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; "
         "CONTROL version=2 registration=1 old=1 users=2 scope=\"/\"; ACTIVATE version=2 instance=2");
     SAY("ACTIVATE_ENDED instance=2 status=REJECTED",
@@ -561,8 +561,8 @@ START_TEST(a_version_that_cannot_be_started_for_its_activation_is_activated)
         "VACATE version=1 instance=1 reason=DIED; FORGET version=1 instance=1 reason=DIED");
     SAY("UNUSE version=1", "");
     SAY("UNUSE version=1",
-        "PUBLISH version=2 scope=\"/\"; NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
-        "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "PUBLISH version=2 scope=\"/\"; NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; PLACE version=2 instance=3");
     SAY("PLACED instance=3 status=REFUSED",
         "FAIL_QUEUED version=2 status=REFUSED scope=\"/\"; "
@@ -607,8 +607,8 @@ START_TEST(unregister_is_true_once_and_clears_what_nobody_uses)
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=UNREGISTERED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
-        "NOTE_SLOTS registration=1 scope=\"/\"");
+        "NOTE_SLOTS registration=1 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"");
     SAY("GONE instance=1", "FORGET version=1 instance=1 reason=UNREGISTERED");
     at(20);
     SAY("TICK", "DISPOSE version=1 reason=UNREGISTERED scope=\"/\"");
@@ -634,8 +634,8 @@ START_TEST(an_unregistered_version_serves_its_clients_until_the_last_is_gone)
     SAY("SAMPLED instance=2", "TRY_RETIRE version=1 instance=2");
     SAY("RETIRED instance=2 ok=1",
         "STOP version=1 instance=2 reason=UNREGISTERED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
-        "NOTE_SLOTS registration=1 scope=\"/\"");
+        "NOTE_SLOTS registration=1 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"");
     SAY("GONE instance=2", "FORGET version=1 instance=2 reason=UNREGISTERED");
     at(1020);
     SAY("TICK", "DISPOSE version=1 reason=UNREGISTERED scope=\"/\"");
@@ -680,8 +680,8 @@ START_TEST(a_version_of_an_unregistered_registration_can_still_take_over_its_cli
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
     SAY("RETIRED instance=1 ok=1",
         "STOP version=1 instance=1 reason=REPLACED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_SLOTS registration=1 active=2 scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
         "NOTE_STATE version=2 registration=1 state=activating scope=\"/\"; "
         "CONTROL version=2 registration=1 old=1 users=2 scope=\"/\"; ACTIVATE version=2 instance=2");
     SAY("ACTIVATE_ENDED instance=2",
@@ -700,14 +700,13 @@ START_TEST(clearing_makes_the_waiting_one_redundant_too)
     SAY("UNUSE version=1", "");
     SAY("UNUSE version=1",
         "SAMPLE version=1 instance=1; VACATE version=2 instance=2 reason=UNREGISTERED; "
-        "STOP version=2 instance=2 reason=UNREGISTERED; "
-        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
-        "NOTE_SLOTS registration=1 active=1 scope=\"/\"");
+        "STOP version=2 instance=2 reason=UNREGISTERED");
     SAY("SAMPLED instance=1", "TRY_RETIRE version=1 instance=1");
-    SAY("RETIRED instance=1 ok=1",
+    SAY("RETIRED instance=1 ok=1", /* both at a time, when the active one has finished its work */
         "STOP version=1 instance=1 reason=UNREGISTERED; "
-        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"; "
-        "NOTE_SLOTS registration=1 scope=\"/\"");
+        "NOTE_SLOTS registration=1 scope=\"/\"; "
+        "NOTE_STATE version=2 registration=1 state=redundant scope=\"/\"; "
+        "NOTE_STATE version=1 registration=1 state=redundant scope=\"/\"");
 }
 END_TEST
 

@@ -403,7 +403,7 @@ START_TEST(every_global_is_there_whatever_way_it_is_asked_for)
     static const char *const names =
         "['addEventListener','Event','ExtendableEvent','FetchEvent','EventTarget','CustomEvent','ErrorEvent',"
         "'MessageEvent','PromiseRejectionEvent','setTimeout','queueMicrotask','reportError','importScripts',"
-        "'location','navigator','close','muster','TextEncoder','TextDecoder','atob','btoa','DOMException',"
+        "'location','navigator','muster','TextEncoder','TextDecoder','atob','btoa','DOMException',"
         "'AbortController','AbortSignal','URL','URLSearchParams','Headers','Request','Response',"
         "'ReadableStream','WritableStream','TransformStream','structuredClone','console','crypto',"
         "'performance','self','registration','skipWaiting']";
@@ -445,14 +445,13 @@ START_TEST(a_script_knows_who_and_where_it_is)
     start("console.log(location.href, location.protocol, String(location), registration.scope);\n"
           "console.log(navigator.userAgent, navigator.onLine, navigator.hardwareConcurrency > 0);\n"
           "console.log(muster.args.join(), muster.version, isSecureContext);\n"
-          "skipWaiting().then(() => console.log('skipped')); close();");
+          "skipWaiting().then(() => console.log('skipped'));");
     run_all();
     ck_assert_ptr_nonnull(strstr(host.console, "info file:///app/worker.js file: file:///app/worker.js "));
     ck_assert_ptr_nonnull(strstr(host.console, "info muster/0.1 true true\n"));
     ck_assert_ptr_nonnull(strstr(host.console, "info one,two "));
     ck_assert_ptr_nonnull(strstr(host.console, "info skipped\n"));
     ck_assert_int_eq(host.skip_waiting_count, 1);
-    ck_assert_int_eq(host.close_count, 1);
 }
 END_TEST
 
@@ -540,6 +539,39 @@ START_TEST(a_module_whose_promise_fails_does_not_start)
     fake_host_advance(&host, 10);
     ck_assert_int_eq(host.evaluated_count, 1);
     ck_assert_int_eq(host.evaluated_status, MUSTER_REJECTED);
+}
+END_TEST
+
+#define WEB_MODULE(name, imports, text) \
+    "{\"url\":\"https://a.test/" name "\",\"base\":\"https://a.test/" name "\",\"imports\":{" imports "}," \
+    "\"text\":\"" text "\"}"
+#define WEB_IMPORT(name) "\"./" name "\":\"https://a.test/" name "\""
+
+START_TEST(modules_from_the_web_run_once_and_after_what_they_import)
+{
+    struct muster_error error = {0};
+    ck_assert_int_eq(start_module("__muster_modules=["
+                                  WEB_MODULE("a.js", WEB_IMPORT("b.js") "," WEB_IMPORT("c.js"),
+                                             "require('./b.js'); const c = require('./c.js');"
+                                             "console.log('a', c.count, __muster_meta.url, typeof this);"
+                                             "module.exports = { default: { note() { console.log(c.count); } } };") ","
+                                  WEB_MODULE("b.js", WEB_IMPORT("c.js"), "console.log('b', ++require('./c.js').count);") ","
+                                  WEB_MODULE("c.js", WEB_IMPORT("a.js"),
+                                             "console.log('c', typeof require('./a.js')); exports.count = 1;") "];",
+                                  &error),
+                     MUSTER_OK);
+    ck_assert_int_eq(deliver(MUSTER__REQUEST_EVENT, "note")->status, MUSTER_OK);
+    assert_console("info c object\ninfo b 2\ninfo a 2 https://a.test/a.js object\ninfo 2\n");
+}
+END_TEST
+
+START_TEST(a_service_worker_imports_no_modules_while_it_runs)
+{
+    struct muster_error error = {0};
+    ck_assert_int_eq(start_module("__muster_modules=[" WEB_MODULE("a.js", "",
+                                  "__muster_import('./b.js').catch((e) => console.log(e.name));") "];", &error),
+                     MUSTER_OK);
+    assert_console("info TypeError\n");
 }
 END_TEST
 
@@ -730,6 +762,8 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, a_module_exports_handlers_and_functions);
     tcase_add_test(tcase, a_module_is_ready_when_its_promise_settles);
     tcase_add_test(tcase, a_module_whose_promise_fails_does_not_start);
+    tcase_add_test(tcase, modules_from_the_web_run_once_and_after_what_they_import);
+    tcase_add_test(tcase, a_service_worker_imports_no_modules_while_it_runs);
     tcase_add_loop_test(tcase, what_cannot_be_cloned_is_refused, 0, 3);
     tcase_add_test(tcase, values_of_every_kind_go_out);
     tcase_add_loop_test(tcase, limits_end_what_runs_in_microtasks_and_timers_too, 0, 4);

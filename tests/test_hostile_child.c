@@ -524,6 +524,8 @@ COMMIT(a_dispatched_fetch_ends_it, "dispatch-of-a-fetch", "a dispatch of what no
 COMMIT(a_dispatched_install_ends_it, "dispatch-of-an-install", "a dispatch of what no script may send")
 COMMIT(large_values_that_nobody_takes_do_not_fill_the_parent, "large-dispatches", "a worker in it did not react",
        .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "all were sent")
+COMMIT(what_it_cancels_is_answered_and_forgotten, "change-its-mind", "a worker in it did not react",
+       .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "6032 canceled")
 COMMIT(more_values_in_pieces_than_it_may_open_end_it, "values-without-bytes", "more than 16 values in pieces")
 
 /* ---- what it may not have ---- */
@@ -598,6 +600,9 @@ COMMIT(a_bad_packet_of_descriptors_ends_it, "a-bad-packet", "a bad packet of des
 COMMIT(descriptors_that_nobody_asked_for_are_closed, "descriptors-with-a-line", "a worker in it did not react",
        .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "here\ndone")
 
+/* The good one's requests are timed: nobody waits until such a socket has lingered. */
+COMMIT(sockets_that_linger_hold_nobody_up, "lingering-sockets", "a bad packet of descriptors")
+
 /* ---- a crowd that it does not serve ---- */
 
 /* More than it takes: what it has no room for waits in the slot, and goes elsewhere in its order. */
@@ -664,6 +669,28 @@ START_TEST(children_that_hold_its_sockets_end_with_it)
 }
 END_TEST
 
+/* ---- ports ---- */
+
+COMMIT(a_message_on_no_port_ends_it, "message-on-no-port", "PORT_MESSAGE of a port that it does not have")
+COMMIT(credit_for_no_port_ends_it, "credit-for-no-port", "PORT_CREDIT of a port that it does not have")
+COMMIT(closing_no_port_ends_it, "close-no-port", "PORT_CLOSE of a port that it does not have")
+COMMIT(moving_what_was_not_asked_to_ends_it, "move-what-stays", "that a port moved which was not asked to")
+COMMIT(one_number_for_two_ports_ends_it, "open-one-port-twice", "a port's number twice")
+COMMIT(more_ports_than_it_may_have_open_end_it, "too-many-ports", "more ports than it may have open")
+COMMIT(closing_a_port_twice_ends_it, "close-a-port-twice", "the end of a port twice")
+COMMIT(a_message_behind_the_end_of_its_port_ends_it, "post-behind-a-close", "a message on a port that it has closed")
+COMMIT(naming_a_port_of_its_parent_ends_it, "name-the-parents-port", "a port that it has not opened, or named before")
+COMMIT(naming_a_port_that_it_never_opened_ends_it, "name-a-port-that-it-never-opened",
+       "a port that it has not opened, or named before")
+COMMIT(naming_a_port_twice_ends_it, "name-a-port-twice", "a port that it has not opened, or named before")
+COMMIT(credit_for_a_port_on_which_nothing_went_ends_it, "credit-that-was-not-taken",
+       "more credit for a port than it had taken")
+COMMIT(random_bytes_on_a_port_end_it, "nonsense-on-a-port", "a value that is none")
+COMMIT(a_flood_on_one_port_ends_it, "flood-a-port", "more on its ports than it may")
+COMMIT(a_flood_on_all_ports_ends_it, "flood-all-ports", "more on its ports than it may")
+COMMIT(ports_in_knots_hold_nobody_up, "tie-ports-in-knots", "a worker in it did not react", .first = MUSTER_WEDGED,
+       .second = MUSTER_WEDGED, .heard = "knots", .served = 100)
+
 /* ---- */
 
 static void add_before(Suite *s)
@@ -717,6 +744,7 @@ static void add_much(Suite *s)
     tcase_add_test(tc, a_dispatched_fetch_ends_it);
     tcase_add_test(tc, a_dispatched_install_ends_it);
     tcase_add_test(tc, large_values_that_nobody_takes_do_not_fill_the_parent);
+    tcase_add_test(tc, what_it_cancels_is_answered_and_forgotten);
     tcase_add_test(tc, more_values_in_pieces_than_it_may_open_end_it);
     tcase_add_test(tc, files_outside_the_folder_are_not_loaded);
     tcase_add_test(tc, a_library_is_not_opened_in_the_parent);
@@ -744,6 +772,7 @@ static void add_values(Suite *s)
     tcase_add_test(tc, a_frame_that_names_descriptors_that_did_not_come_ends_it);
     tcase_add_test(tc, a_bad_packet_of_descriptors_ends_it);
     tcase_add_test(tc, descriptors_that_nobody_asked_for_are_closed);
+    tcase_add_test(tc, sockets_that_linger_hold_nobody_up);
     suite_add_tcase(s, tc);
 }
 
@@ -764,6 +793,28 @@ static void add_process(Suite *s)
     suite_add_tcase(s, tc);
 }
 
+static void add_ports(Suite *s)
+{
+    TCase *tc = tcase_create("ports");
+    tcase_add_test(tc, a_message_on_no_port_ends_it);
+    tcase_add_test(tc, credit_for_no_port_ends_it);
+    tcase_add_test(tc, closing_no_port_ends_it);
+    tcase_add_test(tc, moving_what_was_not_asked_to_ends_it);
+    tcase_add_test(tc, one_number_for_two_ports_ends_it);
+    tcase_add_test(tc, more_ports_than_it_may_have_open_end_it);
+    tcase_add_test(tc, closing_a_port_twice_ends_it);
+    tcase_add_test(tc, a_message_behind_the_end_of_its_port_ends_it);
+    tcase_add_test(tc, naming_a_port_of_its_parent_ends_it);
+    tcase_add_test(tc, naming_a_port_that_it_never_opened_ends_it);
+    tcase_add_test(tc, naming_a_port_twice_ends_it);
+    tcase_add_test(tc, credit_for_a_port_on_which_nothing_went_ends_it);
+    tcase_add_test(tc, random_bytes_on_a_port_end_it);
+    tcase_add_test(tc, a_flood_on_one_port_ends_it);
+    tcase_add_test(tc, a_flood_on_all_ports_ends_it);
+    tcase_add_test(tc, ports_in_knots_hold_nobody_up);
+    suite_add_tcase(s, tc);
+}
+
 int main(void)
 {
     Suite *s = suite_create("hostile_child");
@@ -772,6 +823,7 @@ int main(void)
     add_much(s);
     add_values(s);
     add_process(s);
+    add_ports(s);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -18,6 +18,7 @@ greet: done
 add: done: 5
 """
 EMBED_GLIB = {"register: done", "200 hello, glib", "fetch: done", "add: done"}
+EMBED_SHARED = {"Ada hears: welcome Ada", "Ada hears: Grace is here, too", "Grace hears: welcome Grace; Ada came before"}
 EMBED_NATIVE = """register /store/: done
 register /: done
 fetch: done: request 1 of C was http://localhost/store/7
@@ -136,6 +137,12 @@ class Checks:
         program = self.prefix.compile(self.example("embed_glib.c"), *glib)
         found = self.prefix.run(program, self.example("embed.js")).splitlines()
         same(sorted(found), sorted(EMBED_GLIB), "embed_glib") # the two answers race
+
+    def embed_shared_builds_and_runs(self):
+        program = self.prefix.compile(self.example("embed_shared.c"), "-Wall", "-Wextra", "-Werror",
+                                      "-Wno-missing-field-initializers")
+        found = self.prefix.run(program, "file://" + self.example("embed_shared.js")).splitlines()
+        same(sorted(found), sorted(EMBED_SHARED), "embed_shared") # the two clients race
 
     def a_program_links_the_static_library(self):
         program = os.path.join(self.prefix.scratch, "embed_static")

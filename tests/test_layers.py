@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""tests/test_layers.py ROOT - arrows point down, and each outside header has one adapter."""
+"""tests/test_layers.py ROOT - arrows point down, each outside header has one adapter, and the files that a comment
+names are there."""
 import os
 import re
 import sys
@@ -20,10 +21,13 @@ ADAPTERS = {
     "lauxlib.h": r"runtime/engine_lua",
     "lualib.h": r"runtime/engine_lua",
     "JavaScriptCore/": r"runtime/(engine_javascript|jsc_private)",
-    "sqlite3.h": r"cli/state_folder\.c",
+    "sqlite3.h": r"cli/state_folder\.c|coordinator/store\.c",
+    "curl/": r"runtime/http_client_curl\.c",
+    "openssl/": r"runtime/http_client_digest\.c",
     "seccomp.h": r"remote/wall_seccomp\.c",
     "llhttp.h": r"cli/http_parser\.[ch]",
 }
+NAMED = re.compile(r"\b((?:runtime|remote|coordinator|cli|tests|docs|scripts)/\w+\.(?:[ch]|js|py|md|sh))\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 
 
@@ -50,10 +54,19 @@ def faults_of(root, floor, path):
                 yield f"{path}: {outside} belongs to {adapter}"
 
 
+def missing_files(root, path):
+    with open(os.path.join(root, path), encoding="utf-8") as file:
+        text = file.read()
+    for name in sorted(set(NAMED.findall(text))):
+        if not os.path.exists(os.path.join(root, name)):
+            yield f"{path}: names {name}, which is not there"
+
+
 def main():
     root = sys.argv[1]
     files = list(sources(root))
     faults = [fault for floor, path in files for fault in faults_of(root, floor, path)]
+    faults += [fault for _, path in files for fault in missing_files(root, path)]
     for fault in faults:
         print(fault)
     print(f"{len(files) - len({f.split(':')[0] for f in faults})} passed, {len(faults)} failed")

@@ -442,7 +442,7 @@ START_TEST(native_code_of_this_program_does_not_travel)
     begin();
     assert_refused(&with, MUSTER_UNSUPPORTED, "cannot live in another process");
     with.trust = MUSTER_TRUST_NONE;
-    assert_refused(&with, MUSTER_UNSUPPORTED, "behind the wall");
+    assert_refused(&with, MUSTER_UNSUPPORTED, "cannot live in another process");
     with.hosting = MUSTER_HOSTING_DEFAULT;
     with.trust = MUSTER_TRUST_SCRIPT;
     add(&with); /* nobody asked for a process for it: a thread */

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "failing_malloc.h"
@@ -497,6 +498,140 @@ END_TEST
 
 /* Two threads, each with a main port to the other and a few that travel; each message of a channel carries a
  * number one above the last one of that direction, and whoever takes it looks. */
+/* ---- one reader, and small messages ---- */
+
+static void post_small(struct muster__port *port, double value)
+{
+    ck_assert(muster__port_post_small(port, &value, sizeof value));
+}
+
+static double small_number(struct muster_bytes bytes)
+{
+    double value = 0;
+    ck_assert_uint_eq(bytes.length, sizeof value);
+    memcpy(&value, bytes.data, sizeof value);
+    return value;
+}
+
+static void must_read_small(struct muster__port *port, double expected)
+{
+    struct muster__port_message *message = muster__port_read(port);
+    ck_assert_ptr_nonnull(message);
+    ck_assert_double_eq(small_number(muster__port_message_small(message)), expected);
+    muster__port_message_was_read(port, message);
+}
+
+START_TEST(a_reader_gets_small_messages_as_they_are_and_anybody_else_a_clone)
+{
+    struct fixture f;
+    begin(&f);
+    post_small(f.ends[0], 1);
+    muster__port_post(f.ends[0], number(2));
+    post_small(f.ends[0], 3);
+    must_read_small(f.ends[1], 1);
+    struct muster__port_message *message = muster__port_read(f.ends[1]);
+    ck_assert_double_eq(muster_value_number(message->data), 2);
+    muster__port_message_was_read(f.ends[1], message);
+    message = muster__port_take(f.ends[1]);
+    ck_assert_double_eq(small_number(muster_clone_bytes(muster_value_clone(message->data))), 3);
+    muster__port_message_destroy(message);
+    ck_assert_ptr_null(muster__port_read(f.ends[1]));
+    post_small(f.ends[0], 4);
+    ck_assert_int_eq(atomic_load(&f.owner.ready), 2);
+    end(&f);
+}
+END_TEST
+
+START_TEST(what_a_reader_has_not_read_waits_and_is_handed_on)
+{
+    struct fixture f;
+    begin(&f);
+    for (int i = 1; i <= 3; i++)
+        post_small(f.ends[0], i);
+    size_t bytes = muster__port_backlog(f.ends[0]).bytes;
+    must_read_small(f.ends[1], 1);
+    ck_assert_uint_eq(muster__port_backlog(f.ends[0]).messages, 2);
+    ck_assert_uint_eq(muster__port_backlog(f.ends[0]).bytes, bytes / 3 * 2);
+    muster__port_detach(f.ends[1]);
+    post_small(f.ends[0], 4);
+    muster__port_attach(f.ends[1], &owner_class, &f.owner);
+    for (int i = 2; i <= 4; i++)
+        must_read_small(f.ends[1], i);
+    post_small(f.ends[0], 5);
+    muster__port_close(f.ends[0]);
+    ck_assert(!muster__port_is_closed(f.ends[1]));
+    must_read_small(f.ends[1], 5);
+    ck_assert(muster__port_is_closed(f.ends[1]));
+    end(&f);
+}
+END_TEST
+
+START_TEST(a_watch_fires_while_a_reader_reads)
+{
+    struct fixture f;
+    struct owner watcher = {0};
+    begin(&f);
+    muster__port_attach(f.ends[0], &owner_class, &watcher);
+    for (int i = 0; i < 4; i++)
+        post_small(f.ends[0], i);
+    muster__port_watch(f.ends[0], muster__port_backlog(f.ends[0]).bytes / 2);
+    must_read_small(f.ends[1], 0);
+    ck_assert_int_eq(atomic_load(&watcher.drained), 0);
+    must_read_small(f.ends[1], 1);
+    ck_assert_int_eq(atomic_load(&watcher.drained), 1);
+    end(&f); /* with two that were taken out, and not read */
+}
+END_TEST
+
+START_TEST(the_memory_of_small_messages_goes_round)
+{
+    enum { WARM = 64, COUNT = 1000 };
+    struct fixture f;
+    begin(&f);
+    for (int i = 0; i < WARM; i++)
+        post_small(f.ends[0], i);
+    for (int i = 0; i < WARM; i++)
+        must_read_small(f.ends[1], i);
+    malloc_grants = 0; /* nothing here may ask for memory, assertions neither */
+    double read = 0;
+    for (double i = 0; i < COUNT; i++) {
+        struct muster__port_message *message =
+            muster__port_post_small(f.ends[0], &i, sizeof i) ? muster__port_read(f.ends[1]) : NULL;
+        if (message == NULL)
+            break;
+        memcpy(&read, muster__port_message_small(message).data, sizeof read);
+        muster__port_message_was_read(f.ends[1], message);
+    }
+    malloc_all_granted();
+    ck_assert_double_eq(read, COUNT - 1);
+    end(&f);
+}
+END_TEST
+
+START_TEST(without_memory_a_small_message_is_not_posted_or_closes_whom_it_cannot_reach)
+{
+    struct fixture f;
+    double value = 1;
+    begin(&f);
+    malloc_grants = 0;
+    bool posted = muster__port_post_small(f.ends[0], &value, sizeof value);
+    malloc_all_granted();
+    ck_assert(!posted);
+    for (int grants = 0; grants < 3; grants++) { /* a clone, a value and a message */
+        struct fixture g;
+        begin(&g);
+        post_small(g.ends[0], 1);
+        malloc_grants = grants;
+        struct muster__port_message *message = muster__port_take(g.ends[1]);
+        malloc_all_granted();
+        ck_assert_ptr_null(message);
+        ck_assert(muster__port_is_closed(g.ends[0]));
+        end(&g);
+    }
+    end(&f);
+}
+END_TEST
+
 #define ROUNDS 20000
 #define HELD 16
 
@@ -527,19 +662,34 @@ static unsigned draw(struct player *player, unsigned limit)
 
 static bool take_number(struct player *player, struct hand *hand)
 {
-    struct muster__port_message *message = muster__port_take(hand->port);
+    bool reads = draw(player, 4) > 0;
+    struct muster__port_message *message = reads ? muster__port_read(hand->port) : muster__port_take(hand->port);
     if (message == NULL)
         return false;
-    ck_assert_double_eq(muster_value_number(message->data), (double)++hand->count.taken);
+    double value = message->small > 0 ? small_number(muster__port_message_small(message))
+                   : muster_value_clone(message->data) != NULL
+                       ? small_number(muster_clone_bytes(muster_value_clone(message->data)))
+                       : muster_value_number(message->data);
+    ck_assert_double_eq(value, (double)++hand->count.taken);
     player->numbers++;
-    muster__port_message_destroy(message);
+    muster__port_message_was_read(hand->port, message);
     return true;
+}
+
+static void post_number(struct player *player, struct hand *hand)
+{
+    double value = ++hand->count.posted;
+    if (draw(player, 2) == 0)
+        muster__port_post(hand->port, number(value));
+    else
+        post_small(hand->port, value);
 }
 
 static void give(struct player *player, struct hand *hand)
 {
     struct muster__port_message *message =
         muster__port_message_new(NULL, muster_value_new_bytes(&hand->count, sizeof hand->count), 1);
+    muster__port_detach(hand->port);
     message->ports[0] = hand->port;
     muster__port_post(player->way, message);
     hand->port = NULL;
@@ -582,7 +732,7 @@ static void play_one(struct player *player)
     else if (hand->port == NULL)
         return;
     else if (what < 8)
-        muster__port_post(hand->port, number(++hand->count.posted));
+        post_number(player, hand);
     else if (what < 13)
         while (take_number(player, hand) && draw(player, 8) > 0)
             ;
@@ -653,9 +803,21 @@ START_TEST(posting_and_taking_is_cheap)
 }
 END_TEST
 
+static TCase *small_topic(void)
+{
+    TCase *topic = tcase_create("one reader");
+    tcase_add_test(topic, a_reader_gets_small_messages_as_they_are_and_anybody_else_a_clone);
+    tcase_add_test(topic, what_a_reader_has_not_read_waits_and_is_handed_on);
+    tcase_add_test(topic, a_watch_fires_while_a_reader_reads);
+    tcase_add_test(topic, the_memory_of_small_messages_goes_round);
+    tcase_add_test(topic, without_memory_a_small_message_is_not_posted_or_closes_whom_it_cannot_reach);
+    return topic;
+}
+
 int main(void)
 {
     Suite *suite = suite_create("port");
+    suite_add_tcase(suite, small_topic());
     TCase *queue = tcase_create("the queue");
     tcase_add_test(queue, messages_come_in_the_order_in_which_they_were_posted);
     tcase_add_test(queue, ready_comes_once_until_nothing_was_left);

@@ -236,6 +236,54 @@ START_TEST(activity_keeps_alive_for_an_idle_time_or_less_and_never_shortens)
 }
 END_TEST
 
+static enum muster_status post_bounded(uint64_t now_us, uint64_t until_us)
+{
+    struct muster__request *request = new_request();
+    request->keepalive_until_us = until_us;
+    enum muster_status status = muster__slot_post(slot, request, now_us);
+    muster__request_release(request);
+    return status;
+}
+
+START_TEST(who_was_started_for_anothers_sake_hands_on_no_more_time_than_that_one_had)
+{
+    ck_assert_int_eq(post_bounded(5000, 5100), MUSTER_OK);
+    uint32_t incarnation = muster__slot_attach(slot);
+    ck_assert(muster__slot_open(slot, incarnation, &consumer, 5050));
+    ck_assert_uint_eq(muster__slot_sample(slot).alive_until_us, 5050 + IDLE_US);
+    ck_assert_uint_eq(muster__slot_sample(slot).granted_until_us, 5100);
+    muster__slot_hold(slot, incarnation, 5060, 0); /* its own work keeps itself alive */
+    ck_assert_uint_eq(muster__slot_sample(slot).alive_until_us, 5060 + IDLE_US);
+    ck_assert_uint_eq(muster__slot_sample(slot).granted_until_us, 5100);
+    muster__slot_unhold(slot, incarnation);
+    end_list(incarnation, muster__slot_take(slot, incarnation, 10));
+    ck_assert(muster__slot_retire(slot, incarnation));
+}
+END_TEST
+
+START_TEST(one_whose_time_is_over_wakes_nobody)
+{
+    ck_assert_int_eq(post_bounded(6000, 5100), MUSTER_TERMINATED);
+    ck_assert_uint_eq(muster__slot_sample(slot).waiting, 0);
+    uint32_t incarnation = run_slot();
+    ck_assert_int_eq(post_bounded(6000, 5100), MUSTER_OK); /* one that is awake hears it */
+    ck_assert_int_eq(post_bounded(6000, 7000), MUSTER_OK);
+    post(6000);
+    ck_assert_uint_eq(muster__slot_vacate(slot, incarnation), 3);
+    struct muster__request *expired = muster__slot_expire(slot, 6500);
+    ck_assert_ptr_nonnull(expired);
+    ck_assert_ptr_null(expired->next);
+    muster__slot_drop(slot, expired);
+    ck_assert_uint_eq(muster__slot_sample(slot).waiting, 2);
+    struct muster__request *rest = muster__slot_empty(slot);
+    while (rest) {
+        struct muster__request *request = rest;
+        rest = request->next;
+        muster__slot_drop(slot, request);
+    }
+}
+END_TEST
+
 START_TEST(what_waited_long_for_a_thread_is_activity_when_it_begins)
 {
     uint32_t incarnation = run_slot();
@@ -473,6 +521,8 @@ static Suite *suite(void)
     tcase_add_test(tc, activity_keeps_alive_for_an_idle_time_or_less_and_never_shortens);
     tcase_add_test(tc, what_waited_long_for_a_thread_is_activity_when_it_begins);
     tcase_add_test(tc, a_full_queue_refuses_and_nothing_else_happens);
+    tcase_add_test(tc, who_was_started_for_anothers_sake_hands_on_no_more_time_than_that_one_had);
+    tcase_add_test(tc, one_whose_time_is_over_wakes_nobody);
     tcase_add_test(tc, a_canceled_request_leaves_the_queue_or_its_consumer_hears_of_it);
     tcase_add_test(tc, a_closed_slot_gives_back_what_waited_and_takes_no_more);
     tcase_add_test(tc, what_was_taken_and_not_begun_is_put_back_in_front);

@@ -159,9 +159,16 @@ START_TEST(each_side_may_send_only_what_is_its_own)
     const struct sample *sample = &samples[_i];
     struct muster__wire_buffer frame = encode(sample);
     enum muster__wire_side other = MUSTER__WIRE_PARENT + MUSTER__WIRE_CHILD - sample->from;
-    bool is_both = sample->message.type == MUSTER__WIRE_HELLO ||
-                   sample->message.type == MUSTER__WIRE_VALUE_PIECE ||
-                   sample->message.type == MUSTER__WIRE_BODY_ABORT;
+    bool is_both = false;
+    switch (sample->message.type) {
+    case MUSTER__WIRE_HELLO:
+    case MUSTER__WIRE_VALUE_PIECE:
+    case MUSTER__WIRE_BODY_ABORT:
+    case MUSTER__WIRE_PORT_MESSAGE:
+    case MUSTER__WIRE_PORT_CREDIT: is_both = true; break;
+    case MUSTER__WIRE_PORT_CLOSE: is_both = sample->message.flags != MUSTER__WIRE_FLAG_MOVED; break;
+    default: break;
+    }
     ck_assert_int_eq(try_frame(frame.data, frame.length, other),
                      is_both ? MUSTER_OK : MUSTER_INVALID_ARGUMENT);
     muster__wire_buffer_clean_up(&frame);
@@ -419,6 +426,16 @@ START_TEST(padding_that_is_not_zero_is_refused)
 }
 END_TEST
 
+START_TEST(a_ports_number_is_that_of_the_side_that_opened_it)
+{
+    struct sample sample = {MUSTER__WIRE_CHILD, sample_port(MUSTER__WIRE_PORT_OPEN, 13, 0)};
+    struct muster__wire_buffer frame = encode(&sample);
+    frame.data[16] ^= 1;
+    says(refusal(&frame, MUSTER__WIRE_CHILD), "PORT_OPEN cannot come from this side with actor 12");
+    muster__wire_buffer_clean_up(&frame);
+}
+END_TEST
+
 /* ---- what cannot be said ---- */
 
 static void cannot_encode(enum muster__wire_side from, const struct muster__wire_message *message,
@@ -456,6 +473,47 @@ START_TEST(a_message_that_cannot_be_said_leaves_the_buffer_as_it_was)
     message = sample_stream(MUSTER__WIRE_BODY, 1000, 0);
     message.piece.bytes.length = 0;
     cannot_encode(MUSTER__WIRE_PARENT, &message, "empty");
+}
+END_TEST
+
+START_TEST(what_a_message_on_a_port_announces_is_there)
+{
+    struct muster__wire_message message = sample_port_message(12, true, true);
+    message.port_message.has_head = message.port_message.has_data = false;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "neither head nor data");
+    message = sample_port_message(12, false, true);
+    message.value.buffer_count = 0;
+    message.port_message.has_head = true;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "a head that is not there");
+    message = sample_port_message(12, true, false);
+    message.value.buffer_count = 2;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "data that is not announced");
+    message = sample_port_message(12, true, false);
+    message.host_count = 1;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "ports mentioned by no data");
+    message = sample_port_message(12, true, true);
+    message.host_count = 4;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "more ports than there are");
+    message = sample_port_message(12, true, true);
+    message.port_count = MUSTER__WIRE_PORT_LIMIT + 1;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "ports");
+}
+END_TEST
+
+START_TEST(what_moves_a_port_is_complete)
+{
+    struct muster__wire_message message = sample_port(MUSTER__WIRE_PORT_MOVE, 13, 0);
+    message.port_move.port = 6;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "low number");
+    message = sample_port(MUSTER__WIRE_PORT_CLOSE, 13, MUSTER__WIRE_FLAG_MOVED);
+    cannot_encode(MUSTER__WIRE_CHILD, &message, "do not go together");
+    message.flags |= MUSTER__WIRE_FLAG_UNNAMED;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "do not go together");
+    message = (struct muster__wire_message){.type = MUSTER__WIRE_DIRECT};
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "without its socket");
+    message = sample_port(MUSTER__WIRE_PORT_CREDIT, 13, 0);
+    message.credit.bytes = 0;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "credit of nothing");
 }
 END_TEST
 
@@ -590,6 +648,7 @@ static TCase *refusal_topic(void)
     tcase_add_test(topic, an_actor_of_the_wrong_side_is_refused);
     tcase_add_test(topic, the_body_of_the_wrong_direction_is_refused);
     tcase_add_test(topic, padding_that_is_not_zero_is_refused);
+    tcase_add_test(topic, a_ports_number_is_that_of_the_side_that_opened_it);
     return topic;
 }
 
@@ -597,6 +656,8 @@ static TCase *writing_topic(void)
 {
     TCase *topic = tcase_create("writing");
     tcase_add_test(topic, a_message_that_cannot_be_said_leaves_the_buffer_as_it_was);
+    tcase_add_test(topic, what_a_message_on_a_port_announces_is_there);
+    tcase_add_test(topic, what_moves_a_port_is_complete);
     tcase_add_test(topic, a_message_larger_than_a_frame_is_refused);
     tcase_add_test(topic, text_of_ours_that_is_not_utf8_is_mended);
     tcase_add_test(topic, a_long_text_is_cut_between_two_characters);

@@ -18,6 +18,7 @@ static const struct muster__wire_binding sample_bindings[] = {
     {"db.query", true, {NULL, 0}},
     {"db.version", false, {"\xc1\x01\x40", 3}},
 };
+static const uint64_t sample_ports[] = {12, 0, MUSTER__WIRE_FIRST_MOVED | 6};
 static const struct muster_bytes sample_buffers[] = {{"0123456789", 10}, {"", 0}, {"abc", 3}};
 
 static struct muster_error sample_error(void)
@@ -51,6 +52,8 @@ static struct muster__wire_message sample_start(void)
     m.start.binding_count = 2;
     m.start.stored_url = "file:///srv/app.js";
     m.start.is_module = true;
+    m.start.host_port = 12;
+    m.start.port = 14;
     m.value = (struct muster__wire_value){true, TEXT("let a = 1;"), sample_buffers, 1};
     return m;
 }
@@ -67,6 +70,11 @@ static struct muster__wire_message sample_request(enum muster__wire_type type)
     m.request.started_word = is_parent ? 41 : MUSTER__WIRE_NO_WORD;
     m.request.idempotent = true;
     m.value = (struct muster__wire_value){true, TEXT("\xc1\x01\x42hi"), sample_buffers, 3};
+    if (is_parent) {
+        m.ports = sample_ports;
+        m.port_count = 3;
+        m.host_count = 2;
+    }
     return m;
 }
 
@@ -80,6 +88,10 @@ static struct muster__wire_message sample_fetch(enum muster__wire_body body)
     m.request.url = TEXT("http://127.0.0.1:8080/a?b=c");
     m.request.headers = sample_headers;
     m.request.header_count = 3;
+    m.request.client_id = TEXT("b6a1");
+    m.request.details = TEXT("{}");
+    m.ports = NULL;
+    m.port_count = m.host_count = 0;
     m.value = (struct muster__wire_value){0};
     if (body == MUSTER__WIRE_BODY_WHOLE)
         m.value = (struct muster__wire_value){true, TEXT("the body"), NULL, 0};
@@ -152,6 +164,38 @@ static struct muster__wire_message sample_stream(enum muster__wire_type type, ui
     return m;
 }
 
+static struct muster__wire_message sample_port(enum muster__wire_type type, uint64_t port, uint8_t flags)
+{
+    struct muster__wire_message m = {.type = type, .actor = port, .flags = flags};
+    if (type == MUSTER__WIRE_PORT_CREDIT)
+        m.credit.bytes = 70000;
+    if (type == MUSTER__WIRE_PORT_OPEN)
+        m.port_open.held = true;
+    if (type == MUSTER__WIRE_PORT_MOVE) {
+        m.port_move.channel = 3;
+        m.port_move.port = MUSTER__WIRE_FIRST_MOVED | 6;
+        m.port_move.is_second = true;
+    }
+    return m;
+}
+
+static struct muster__wire_message sample_port_message(uint64_t port, bool has_head, bool has_data)
+{
+    struct muster__wire_message m = {.type = MUSTER__WIRE_PORT_MESSAGE, .actor = port};
+    m.port_message.has_head = has_head;
+    m.port_message.has_data = has_data;
+    m.value.present = has_head || has_data;
+    m.value.buffers = sample_buffers;
+    m.value.buffer_count = has_data ? 3 : has_head;
+    m.ports = sample_ports;
+    m.port_count = 3;
+    if (has_data) {
+        m.value.bytes = TEXT("\xc1\x01\x42hi");
+        m.host_count = 3;
+    }
+    return m;
+}
+
 /* ---- from the child ---- */
 
 static struct muster__wire_message sample_of_worker(enum muster__wire_type type)
@@ -201,7 +245,7 @@ struct sample {
     struct muster__wire_message message;
 };
 
-#define SAMPLE_LIMIT 64
+#define SAMPLE_LIMIT 96
 
 static void add_sample(struct sample *samples, size_t *count, enum muster__wire_side from,
                        struct muster__wire_message message)
@@ -249,6 +293,30 @@ static void add_samples_of_parent(struct sample *samples, size_t *count)
     add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_VALUE_PIECE, 0, 0));
 }
 
+/* From either, on ports of both. */
+static void add_samples_of_ports(struct sample *samples, size_t *count, enum muster__wire_side from, uint64_t own)
+{
+    add_sample(samples, count, from, sample_port(MUSTER__WIRE_PORT_OPEN, own, 0));
+    add_sample(samples, count, from, sample_port_message(own, true, true));
+    add_sample(samples, count, from, sample_port_message(own + 1, false, true));
+    add_sample(samples, count, from, sample_port_message(own, true, false));
+    add_sample(samples, count, from, sample_port_message(own, false, false));
+    add_sample(samples, count, from, sample_port(MUSTER__WIRE_PORT_CLOSE, own, MUSTER__WIRE_FLAG_UNNAMED));
+    add_sample(samples, count, from, sample_port(MUSTER__WIRE_PORT_CLOSE, own + 1, 0));
+    add_sample(samples, count, from, sample_port(MUSTER__WIRE_PORT_CREDIT, own, 0));
+}
+
+static void add_samples_of_moves(struct sample *samples, size_t *count)
+{
+    struct muster__wire_message direct = {.type = MUSTER__WIRE_DIRECT, .ticket = 9, .descriptor_count = 1};
+    direct.direct.channel = 3;
+    direct.direct.is_parent = true;
+    add_sample(samples, count, MUSTER__WIRE_PARENT, direct);
+    add_sample(samples, count, MUSTER__WIRE_PARENT, sample_port(MUSTER__WIRE_PORT_MOVE, 13, 0));
+    add_sample(samples, count, MUSTER__WIRE_PARENT, sample_port(MUSTER__WIRE_PORT_CLOSE, 13, MUSTER__WIRE_FLAG_MOVED));
+    add_sample(samples, count, MUSTER__WIRE_CHILD, sample_port(MUSTER__WIRE_PORT_MOVED, 13, 0));
+}
+
 static void add_samples_of_child(struct sample *samples, size_t *count)
 {
     static const enum muster__wire_type of_worker[] = {
@@ -283,6 +351,9 @@ static size_t make_samples(struct sample samples[SAMPLE_LIMIT])
     size_t count = 0;
     add_samples_of_parent(samples, &count);
     add_samples_of_child(samples, &count);
+    add_samples_of_ports(samples, &count, MUSTER__WIRE_PARENT, 12);
+    add_samples_of_ports(samples, &count, MUSTER__WIRE_CHILD, 13);
+    add_samples_of_moves(samples, &count);
     return count;
 }
 

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = ["@exodus/bytes", "punycode", "tr46", "web-streams-polyfill", "whatwg-url"]
+PACKAGES = ["@exodus/bytes", "punycode", "tr46", "urlpattern-polyfill", "web-streams-polyfill", "whatwg-url"]
 
 # What a package asks for -> what it gets.  Each line keeps a table or a second
 # implementation out of a chunk; the files say what they promise.

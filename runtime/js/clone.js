@@ -8,7 +8,7 @@ import { dictionary, finishFunction, needArguments } from "./parts/webidl.js";
 
 const RAW_LENGTH = 1024; /* within a realm: a buffer is copied once, not twice */
 
-export { encodeMessage, decodeMessage };
+export { encodeMessage, decodeMessage, takeContent };
 
 function ownMessage(array, length, buffers, hosts) {
     return { bytes: array.slice(0, length), buffers: buffers ?? [], hosts: hosts ?? [] };
@@ -133,16 +133,17 @@ export function share(value, isList) {
     encodeMessage(inside, { pool: true, raw: SENT_RAW, transfer: list, takeContent }, packed);
 }
 
-/* The value of a message.  `entries`: the buffers beside it, each followed by the id of its content; or null. */
-export function receive(array, length, entries) {
+/* The value of a message.  `entries`: the buffers beside it, each followed by the id of its content; or null.
+ * `hosts`: the objects of the host; or null. */
+export function receive(array, length, entries, hosts = null) {
     if (entries === null) {
-        return decodeMessage(array, length, null, null);
+        return decodeMessage(array, length, null, hosts);
     }
     const buffers = [];
     for (let i = 0; i < entries.length; i += 2) {
         buffers.push(new Content(entries[i], entries[i + 1]));
     }
-    return decodeMessage(array, length, buffers, null);
+    return decodeMessage(array, length, buffers, hosts);
 }
 
 /* ---- structuredClone */
@@ -160,15 +161,35 @@ const STREAMS = {
         readable.pipeTo(stream).catch(() => {});
         return writable;
     },
+    TransformStream: (stream) => moveTransform(stream),
 };
 
-/* What will transfer the object when its time comes; undefined if it is no stream. */
-function transferStream(object, refuse) {
+/* A TransformStream is its two halves. */
+function moveTransform(stream) {
+    const { joinTransform } = native.chunk("streams");
+    return joinTransform(STREAMS.ReadableStream(stream.readable), STREAMS.WritableStream(stream.writable));
+}
+
+function isLocked(stream, kind) {
+    return kind === "TransformStream" ? stream.readable.locked || stream.writable.locked : stream.locked;
+}
+
+/* What will transfer the object when its time comes; undefined if it is neither a port nor a stream. */
+function transferHost(object, refuse) {
+    const moved = native.movePort?.(object);
+    if (moved !== undefined) {
+        return moved;
+    }
     const kind = typeof object === "object" ? native.chunk("clone_rare").kindOf(object) : "";
     if (!Object.hasOwn(STREAMS, kind) || !(object instanceof native.chunk("streams")[kind])) {
         return undefined;
     }
-    return object.locked ? refuse("a locked stream") : () => STREAMS[kind](object);
+    const check = () => isLocked(object, kind) && refuse("a locked stream");
+    check();
+    return () => {
+        check(); /* a TransformStream before it in the list may be the other half */
+        return STREAMS[kind](object);
+    };
 }
 
 function transferList(options) {
@@ -195,6 +216,6 @@ export const structuredClone = finishFunction(function (value, options = undefin
             && typeof value !== "symbol") {
         return value;
     }
-    return encodeMessage(value, { pool: false, transfer, raw: RAW_LENGTH, transferHost: transferStream },
+    return encodeMessage(value, { pool: false, transfer, raw: RAW_LENGTH, transferHost },
         decodeMessage);
 }, "structuredClone");

@@ -25,7 +25,7 @@ export default function (native) {
     const constructors = {
         Event: function () { this[STATE] = more().construct(new.target, arguments); },
         ExtendableEvent: function () { this[STATE] = more().construct(new.target, arguments); },
-        ExtendableMessageEvent: function () { this[STATE] = more().construct(new.target, arguments); },
+        ExtendableMessageEvent: function () { this[STATE] = more().constructMessage(new.target, arguments); },
     };
     const { Event, ExtendableEvent, ExtendableMessageEvent } = constructors;
 
@@ -80,7 +80,7 @@ export default function (native) {
         get origin() { return this[STATE].init?.origin ?? ''; },
         get lastEventId() { return this[STATE].init?.lastEventId ?? ''; },
         get source() { return this[STATE].init?.source ?? null; },
-        get ports() { return this[STATE].init?.ports ?? []; },
+        get ports() { return (this[STATE].init ??= {}).ports ??= Object.freeze([]); },
     };
 
     // During the dispatch the engine hears of it by what the entry returns.
@@ -93,7 +93,6 @@ export default function (native) {
     // 1: nothing is pending any more, and the caller must tell the engine.
     function settle(state) {
         if (--state.pending !== 0) return 0;
-        state.turn = turn;
         delete events[state.id];
         if (state.failure !== null) native.fail(state.id, REJECTED, state.failure.error);
         return 1;
@@ -142,11 +141,19 @@ export default function (native) {
             const list = listeners[type];
             turn++;
             if (list === undefined) return PASSED;
-            if (isMessage === true) data = native.incoming();
+            if (isMessage === true) {
+                try {
+                    data = native.incoming();
+                } catch (error) {
+                    return more().unreadable(id, kind, error);
+                }
+            }
             const state = { type, flags: TRUSTED, target: null, time: null, id, turn, pending: 0,
                 failure: null, data };
             const event = kind === 3 ? { __proto__: message, [STATE]: state }
-                : kind === 2 ? { __proto__: extendable, [STATE]: state, data }
+                : kind === 2 ? type === 'push' || type === 'sync' || type === 'periodicsync'
+                    ? native.chunk('functional').make(type, state)
+                    : { __proto__: extendable, [STATE]: state, data }
                     : { __proto__: type === 'install' ? more().InstallEvent.prototype : extendable,
                         [STATE]: state };
             const failure = run(listeners, list, event, state, global);

@@ -8,9 +8,8 @@ export default function (native) {
     const BUBBLES = 1, CANCELABLE = 2, COMPOSED = 4, CANCELED = 8, STOPPED = 16, DISPATCHING = 64;
     const TRUSTED = 128, PASSIVE = 256;
     const SCRIPT_ERROR = 1, REJECTED = 2, NOT_FOUND = 4; // as fail() of the engine counts
-    const PENDING = 1; // what an entry answers
+    const PENDING = 1, PASSED = 2; // what an entry answers
     const domError = (name, message) => new (native.chunk('dom').DOMException)(message, name);
-    const handlers = new Map(); // of the global: type -> record of onX
     let moduleExports = null;
 
     // Minifying takes the names of classes.
@@ -39,8 +38,27 @@ export default function (native) {
     function constructFetch(target, given) {
         const state = construct(target, given);
         if (state.init?.request === undefined) throw new TypeError('a FetchEvent needs a request');
-        return Object.assign(state, { request: state.init.request, clientId: textOf(state.init.clientId),
-            handled: null, responded: false });
+        const { clientId, handled, preloadResponse, replacesClientId, request, resultingClientId } = state.init;
+        if (!native.chunk('request').isRequest(request)) throw new TypeError('the request of a FetchEvent is a Request');
+        return Object.assign(state, {
+            request, responded: false, clientId: textOf(clientId),
+            info: { replacesClientId: textOf(replacesClientId), resultingClientId: textOf(resultingClientId) },
+            handled: handled === undefined ? null : { promise: Promise.resolve(handled) },
+            preload: preloadResponse === undefined ? null : Promise.resolve(preloadResponse),
+        });
+    }
+    // What the request of a client says beside HTTP, as the chunk "request" has it.
+    function detailsOf(info) {
+        const { mode, destination, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } = info;
+        const details = { mode, destination, credentials, cache, redirect, referrer, referrerPolicy, integrity,
+            keepalive, isReloadNavigation: info.isReload, isHistoryNavigation: info.isHistory };
+        for (const name in details) if (details[name] === undefined) delete details[name];
+        return details;
+    }
+    // What HTTP does not say of a response: see handle_fetch.
+    function tellOrigin(data) {
+        const { redirected, url } = data.network;
+        data.headers = [...data.headers, ':type', data.type, ':url', url, ...redirected ? [':redirected', '1'] : []];
     }
     function initEvent(state, type, bubbles, cancelable) {
         if (state.flags & DISPATCHING) return;
@@ -75,6 +93,9 @@ export default function (native) {
 
     // ---- listeners: of the global, and of every EventTarget
 
+    // A map of listeners may have a function under this symbol, which hears of each type that changed.
+    const CHANGED = Symbol('changed');
+
     function listen(map, type, callback, options) {
         let capture = false, once = false, passive = false, signal;
         if (typeof options === 'object' && options !== null || typeof options === 'function') {
@@ -100,6 +121,7 @@ export default function (native) {
         else list.push(record);
         if (signal !== undefined)
             signal.addEventListener('abort', () => drop(map, type, record), { once: true });
+        map[CHANGED]?.(type);
     }
 
     // Replaces the list, so that a dispatch that walks the old one is not disturbed.
@@ -110,6 +132,7 @@ export default function (native) {
         const rest = list.filter((l) => l !== record);
         if (rest.length === 0) delete map[type];
         else map[type] = rest;
+        map[CHANGED]?.(type);
     }
 
     function unlisten(map, type, callback, options) {
@@ -147,35 +170,58 @@ export default function (native) {
         return (state.flags & CANCELED) === 0;
     }
 
-    // ---- on... properties of the global
+    // ---- on... properties: of the global, and of other targets
 
-    function handler(type) {
-        const record = handlers.get(type);
-        return record === undefined || record.removed ? null : record.handler;
+    function handlerIn(map, type) {
+        const record = map[type]?.find((l) => l.isHandler === true);
+        return record === undefined ? null : record.handler;
     }
-    function setHandler(type, value) {
+    function setHandlerIn(map, type, value) {
         const usable = typeof value === 'object' && value !== null || typeof value === 'function';
-        const record = handlers.get(type);
-        if (record !== undefined && !record.removed) {
+        const record = map[type]?.find((l) => l.isHandler === true);
+        if (record !== undefined) {
             if (usable) record.handler = value;
-            else drop(listeners, type, record);
+            else drop(map, type, record);
             return;
         }
         if (!usable) return;
-        const made = { callback: null, plain: true, capture: false, removed: false, handler: value };
-        made.callback = (event) => {
+        const made = { callback: null, plain: true, capture: false, removed: false, isHandler: true, handler: value };
+        made.callback = function (event) {
             if (typeof made.handler !== 'function') return;
-            if (type === 'error' && event instanceof ErrorEvent) {
+            if (type === 'error' && this === global && event instanceof ErrorEvent) {
                 if (made.handler.call(global, event.message, event.filename, event.lineno, event.colno,
                     event.error) === true) event.preventDefault();
-            } else if (made.handler.call(global, event) === false) {
+            } else if (made.handler.call(this, event) === false) {
                 event.preventDefault();
             }
         };
-        handlers.set(type, made);
-        const list = listeners[type];
-        if (list === undefined) listeners[type] = [made];
+        const list = map[type];
+        if (list === undefined) map[type] = [made];
         else list.push(made);
+        map[CHANGED]?.(type);
+    }
+    const handler = (type) => handlerIn(listeners, type);
+    const setHandler = (type, value) => setHandlerIn(listeners, type, value);
+
+    // Attributes of a class of event targets; `mapOf` throws for any other object.
+    function defineHandlers(made, mapOf, ...types) {
+        for (const type of types) {
+            Object.defineProperty(made.prototype, `on${type}`, {
+                ...Object.getOwnPropertyDescriptor({
+                    get [`on${type}`]() { return handlerIn(mapOf(this), type); },
+                    set [`on${type}`](value) { setHandlerIn(mapOf(this), type, value); },
+                }, `on${type}`), enumerable: true });
+        }
+    }
+
+    // Of the worker's own making: to an object's listeners.
+    function fire(map, target, made, type, fields) {
+        const list = map[type];
+        if (list === undefined) return true;
+        const event = make(made, type, fields);
+        event[STATE].flags &= ~CANCELABLE;
+        core.run(map, list, event, event[STATE], target);
+        return !event.defaultPrevented;
     }
 
     let mapOf;
@@ -228,42 +274,156 @@ export default function (native) {
         get promise() { return initOf(this).promise; }
         get reason() { return initOf(this).reason; }
     });
+    const sequenceOf = (value, what) => {
+        if (typeof value !== 'object' && typeof value !== 'function' || value === null
+            || typeof value[Symbol.iterator] !== 'function') throw new TypeError(`${what} is no sequence`);
+        return [...value];
+    };
+    // What a script says of a message; with the types that the standard wants.
+    const isWindow = (value) => native.identity().type === 'client' && value.window === value; // of whatever realm
+    function messageInit(state, isExtendable) {
+        const given = state.init, { source, ports } = given ?? {};
+        state.init = {
+            origin: given?.origin === undefined ? '' : `${given.origin}`.toWellFormed(),
+            lastEventId: textOf(given?.lastEventId), source: source ?? null,
+            ports: ports === undefined ? [] : sequenceOf(ports, 'ports'),
+        };
+        const isPort = (value) => native.isPort?.(value) === true;
+        if (state.init.ports.some((port) => !isPort(port))) throw new TypeError('ports has what is no MessagePort');
+        if (state.init.source !== null && !isPort(source) && !(source instanceof EventTarget) && !isWindow(source)
+            && !(isExtendable && native.isClient?.(source)))
+            throw new TypeError('source can be no source of messages');
+        Object.freeze(state.init.ports);
+        return state;
+    }
+    const constructMessage = (target, given) => messageInit(construct(target, given), true);
     const MessageEvent = named('MessageEvent', class extends Event {
+        constructor(type, init) {
+            super(...arguments);
+            messageInit(this[STATE], false);
+        }
         get data() { return this[STATE].data; }
-        get origin() { return textOf(initOf(this).origin); }
-        get lastEventId() { return textOf(initOf(this).lastEventId); }
+        get origin() { return initOf(this).origin ?? ''; }
+        get lastEventId() { return initOf(this).lastEventId ?? ''; }
         get source() { return initOf(this).source ?? null; }
-        get ports() { return initOf(this).ports ?? []; }
+        get ports() { return (this[STATE].init ??= {}).ports ??= Object.freeze([]); }
+        initMessageEvent(type, bubbles, cancelable, data, origin, lastEventId, source, ports) {
+            const state = this[STATE];
+            if (arguments.length === 0) throw new TypeError('an event needs a type');
+            if (state.flags & DISPATCHING) return;
+            initEvent(state, type, bubbles, cancelable);
+            state.data = data === undefined ? null : data;
+            state.init = { origin, lastEventId, source, ports };
+            messageInit(state, false);
+        }
     });
-    const InstallEvent = named('InstallEvent', class extends ExtendableEvent {});
-    for (const made of [Event, ExtendableEvent, core.ExtendableMessageEvent]) named(made.name, made);
-
-    // Which class `self` is an instance of.
-    const scopeClass = (name, isOne) => {
-        const made = named(name, class { constructor() { throw new TypeError('Illegal constructor'); } });
-        Object.defineProperty(made, Symbol.hasInstance, { value: (value) => value === global && isOne() });
+    // A message to the worker that could not be read.
+    function unreadable(id, kind, error, fields = {}) {
+        const list = listeners.messageerror;
+        if (kind !== 3) { // arguments of an event of the embedder's
+            native.fail(id, SCRIPT_ERROR, error);
+            return 0;
+        }
+        if (list === undefined) return PASSED;
+        const event = make(core.ExtendableMessageEvent, 'messageerror', fields);
+        const state = Object.assign(event[STATE], { id, turn: core.turn(), data: null });
+        core.run(listeners, list, event, state, global);
+        return state.pending !== 0 ? PENDING : 0;
+    }
+    const InstallEvent = named('InstallEvent', class extends ExtendableEvent {
+        async addRoutes(rules) {
+            const state = this[STATE];
+            if (arguments.length === 0) throw new TypeError('addRoutes needs rules');
+            return native.chunk('routes').addRoutes(this, state, rules);
+        }
+    });
+    // Makes a class of a function whose prototype has its members already.
+    const finishEvent = (made, parent, length) => {
+        named(made.name, made);
+        if (parent !== null) Object.setPrototypeOf(made, parent);
+        Object.defineProperty(made, 'length', { value: length, configurable: true });
+        Object.defineProperty(made, 'prototype', { writable: false });
+        Object.defineProperty(made.prototype, 'constructor', { enumerable: false });
         return made;
     };
-    const isService = () => native.identity().type === 'service';
+    finishEvent(Event, null, 1);
+    for (const [value, name] of ['NONE', 'CAPTURING_PHASE', 'AT_TARGET', 'BUBBLING_PHASE'].entries())
+        for (const object of [Event, Event.prototype]) Object.defineProperty(object, name, { value, enumerable: true });
+    finishEvent(ExtendableEvent, Event, 1);
+    finishEvent(core.ExtendableMessageEvent, ExtendableEvent, 1);
+    Object.defineProperty(InstallEvent, 'length', { value: 1, configurable: true });
+    Object.defineProperty(InstallEvent.prototype, 'addRoutes', { enumerable: true });
+
+    // Which class `self` is an instance of.
+    const scopes = { __proto__: null };
+    const scopeClass = (name, type, parent) => {
+        if (scopes[name] !== undefined) return scopes[name];
+        const isOne = () => type === 'worker' ? native.identity().type !== 'client' : native.identity().type === type;
+        const made = named(name, class extends parent { constructor() { throw new TypeError('Illegal constructor'); } });
+        Object.defineProperty(made, Symbol.hasInstance, { value: (value) => value === global && isOne() });
+        // The engine lets nobody change what the global object inherits from.
+        if (type !== 'worker' && isOne())
+            Object.defineProperty(global, Symbol.toStringTag, { value: name, configurable: true });
+        return scopes[name] = made;
+    };
+    const workerScope = () => scopeClass('WorkerGlobalScope', 'worker', EventTarget);
+
+    // What a lazy global's accessor is replaced by must be what scripts find (engine_javascript_globals.c); such
+    // an accessor is no instance of Function.
+    let showsPlain = false;
+    function showPlain() {
+        if (showsPlain) return;
+        showsPlain = true;
+        const { getOwnPropertyDescriptor: get, getOwnPropertyDescriptors: getAll } = Object;
+        const settle = (key) => {
+            const getter = get(global, key)?.get;
+            if (getter !== undefined && !(getter instanceof Function)) void global[key];
+        };
+        const replace = (owner, name, value) => Object.defineProperty(owner, name,
+            { value: Object.defineProperty(value, 'name', { value: name, configurable: true }),
+                writable: true, configurable: true });
+        const one = (original) => ({ made(target, key) {
+            if (target === global) settle(key);
+            return original(target, key);
+        } }).made;
+        replace(Object, 'getOwnPropertyDescriptor', one(get));
+        replace(Reflect, 'getOwnPropertyDescriptor', one(Reflect.getOwnPropertyDescriptor));
+        replace(Object, 'getOwnPropertyDescriptors', ({ made(target) {
+            if (target === global) Reflect.ownKeys(global).forEach(settle);
+            return getAll(target);
+        } }).made);
+    }
 
     // ---- errors and rejections that nobody caught
 
     let reporting = false; // an error in an error handler goes straight to the log
     function reportToListeners(error) {
-        if (reporting) return native.report(error);
+        if (reporting) return native.report(shownError(error));
         reporting = true;
         try {
-            if (!fireError(error)) native.report(error);
+            if (!fireError(error)) native.report(shownError(error));
         } finally {
             reporting = false;
         }
     }
+    // Errors themselves; what else was thrown is no more than its text, and none of its getters runs.
+    function shownError(error) {
+        if (Object(error) !== error || Error.isError(error) || error instanceof global.DOMException) return error;
+        try {
+            return `${error}`;
+        } catch {
+            return 'an object without a text';
+        }
+    }
     // True: a listener dealt with it.
     function fireError(error) {
-        const place = native.describe(error);
-        const event = make(ErrorEvent, 'error', {
-            message: place[0], filename: place[1], lineno: place[2], colno: place[3], error,
-        });
+        if (listeners.error === undefined) return false;
+        const place = native.describe(shownError(error));
+        if (place[1] === '') place.splice(1, 3, ...native.describe(new Error()).slice(1)); // whoever reports it
+        if (place[1] === '') place[1] = native.identity().url;
+        const event = make(ErrorEvent, 'error', muted.has(place[1])
+            ? { message: 'Script error.', filename: '', lineno: 0, colno: 0, error: null }
+            : { message: place[0], filename: place[1], lineno: place[2], colno: place[3], error });
         core.run(listeners, listeners.error, event, event[STATE], global);
         return event.defaultPrevented;
     }
@@ -272,7 +432,22 @@ export default function (native) {
         if (listeners.unhandledrejection === undefined) return departures.has(reason);
         const event = make(PromiseRejectionEvent, 'unhandledrejection', { promise, reason });
         core.run(listeners, listeners.unhandledrejection, event, event[STATE], global);
+        if (listeners.rejectionhandled !== undefined) watchRejection(promise, reason);
         return event.defaultPrevented || departures.has(reason);
+    }
+    // The engine does not say that a rejection is handled after all: the promise's own `then` does, once.
+    function watchRejection(promise, reason) {
+        Object.defineProperty(promise, 'then', { configurable: true, writable: true, value(...given) {
+            delete promise.then;
+            setTimer(() => {
+                const list = listeners.rejectionhandled;
+                if (list === undefined) return;
+                const event = make(PromiseRejectionEvent, 'rejectionhandled', { promise, reason });
+                event[STATE].flags &= ~CANCELABLE;
+                core.run(listeners, list, event, event[STATE], global);
+            }, 0, [], false);
+            return promise.then(...given);
+        } });
     }
 
     // ---- timers
@@ -293,8 +468,10 @@ export default function (native) {
         }
         armed.set(timer.host, timer);
     }
+    // A handler that is a text is a script of its own.
+    const textCallback = (text) => () => { native.realmEvaluate(0, text, native.identity().url); };
     function setTimer(callback, delay, args, repeat) {
-        if (typeof callback !== 'function') throw new TypeError('the callback of a timer is a function');
+        if (typeof callback !== 'function') callback = textCallback(`${callback}`);
         delay = delay | 0;
         const timer = { id: nextTimer++, callback, args, delay: delay < 0 ? 0 : delay, repeat, nesting,
             host: 0, steady: false };
@@ -309,10 +486,11 @@ export default function (native) {
         armed.delete(timer.host);
         native.timerClear(timer.host);
     }
-    function fire(host) {
+    // True: it is one of this realm's.
+    function fireTimer(host) {
         tick();
         const timer = armed.get(host);
-        if (timer === undefined) return;
+        if (timer === undefined) return false;
         if (!timer.steady) armed.delete(host);
         if (!timer.repeat) timers.delete(timer.id);
         nesting = timer.nesting;
@@ -324,6 +502,13 @@ export default function (native) {
             nesting = 0;
         }
         if (timer.repeat && !timer.steady && timers.has(timer.id)) arm(timer);
+        return true;
+    }
+    // The realm ends before the worker does.
+    function leave() {
+        for (const host of armed.keys()) native.timerClear(host);
+        timers.clear();
+        armed.clear();
     }
 
     // ---- functions that are called by name
@@ -364,7 +549,8 @@ export default function (native) {
         }
     }
     function handles(type) {
-        return listeners[type] !== undefined || typeof find(type)[1] === 'function';
+        return listeners[type] !== undefined // and fetch() that every worker has is no handler
+            || typeof (type === 'fetch' ? moduleExports?.fetch : find(type)[1]) === 'function';
     }
 
     // ---- scripts, place, agent
@@ -382,16 +568,36 @@ export default function (native) {
             }
         }
         for (const url of urls) {
-            const message = native.importScript(`${url}`);
+            const message = importScript(`${url}`);
             if (message !== undefined) throw domError('NetworkError', message);
         }
+    }
+
+    // What a script of another origin throws is not told (HTML, "muted errors").
+    const muted = new Set();
+    function importScript(url) {
+        try {
+            const message = native.importScript(url);
+            if (message === undefined && isForeign(native.imported)) muted.add(native.imported);
+            return message;
+        } catch (error) {
+            if (isForeign(native.imported)) throw domError('NetworkError', 'a script of another origin failed');
+            throw error;
+        }
+    }
+    function isForeign(url) {
+        if (!/^https?:/.test(url)) return false;
+        const { URL } = native.chunk('url');
+        return new URL(url).origin !== new URL(native.identity().url).origin;
     }
 
     const WorkerLocation = named('WorkerLocation', class {
         #url;
         constructor(key) {
             if (key !== STATE) throw new TypeError('Illegal constructor');
-            this.#url = new (native.chunk('url').URL)(native.identity().url);
+            const { type, url } = native.identity(); // a client is a page, whatever script stands in for it
+            this.#url = new (native.chunk('url').URL)(type === 'client'
+                ? native.chunk('host_port').environment.url : url);
         }
         get href() { return this.#url.href; }
         get origin() { return this.#url.origin; }
@@ -406,24 +612,27 @@ export default function (native) {
     });
 
     const WorkerNavigator = named('WorkerNavigator', class {
-        constructor(key) { if (key !== STATE) throw new TypeError('Illegal constructor'); }
+        #key;
+        constructor(key) {
+            if (key !== STATE) throw new TypeError('Illegal constructor');
+            this.#key = key;
+        }
         get userAgent() { return native.userAgent; }
+        get appCodeName() { return 'Mozilla'; } // these are what the standard has them be
+        get appName() { return 'Netscape'; }
+        get appVersion() { return '5.0 (muster)'; }
+        get platform() { return ''; }
+        get product() { return 'Gecko'; }
         get hardwareConcurrency() { return native.processors; }
         get language() { return 'en'; }
         get languages() { return Object.freeze(['en']); }
         get onLine() { return true; }
-    });
-
-    const ServiceWorkerRegistration = named('ServiceWorkerRegistration', class extends EventTarget {
-        constructor(key) {
-            if (key !== STATE) throw new TypeError('Illegal constructor');
-            super();
+        get serviceWorker() {
+            this.#key;
+            return native.chunk('container').container;
         }
-        get scope() { return native.identity().scope; }
     });
-
-    // What serves one type of worker is undefined in the other.
-    const forService = (value) => isService() ? value() : undefined;
+    Object.defineProperty(WorkerNavigator.prototype, 'serviceWorker', { enumerable: true });
 
     const muster = {
         get args() { return Object.freeze([...native.identity().args]); },
@@ -436,7 +645,10 @@ export default function (native) {
             return new Promise((resolve, reject) =>
                 native.dispatch(`${scope}`, `${name}`, args, true, resolve, reject));
         },
+        close() { native.close(); }, // of a service worker, too, where self.close() does not exist
         get transfer() { return native.chunk('clone').transfer; },
+        get backlog() { return native.chunk('ports').backlog; },
+        get openRealm() { return native.identity().type === 'client' ? native.chunk('realms').openRealm : undefined; },
     };
 
     // ---- bodies that come or go in pieces
@@ -494,7 +706,7 @@ export default function (native) {
     // A module that ran: its handlers become listeners.  Answers PENDING for a promise of them.
     function adoptModule() {
         tick();
-        const found = global.__muster_module;
+        const found = Object.hasOwn(global, '__muster_modules') ? native.chunk('modules').start() : global.__muster_module;
         global.__muster_module = undefined;
         if (found === undefined || found === null) return 0;
         moduleExports = found;
@@ -511,12 +723,24 @@ export default function (native) {
 
     return {
         EventTarget, CustomEvent, ErrorEvent, PromiseRejectionEvent, MessageEvent, InstallEvent,
-        WorkerLocation, WorkerNavigator, ServiceWorkerRegistration, muster,
-        WorkerGlobalScope: scopeClass('WorkerGlobalScope', () => true),
-        ServiceWorkerGlobalScope: scopeClass('ServiceWorkerGlobalScope', isService),
-        DedicatedWorkerGlobalScope: scopeClass('DedicatedWorkerGlobalScope', () => !isService()),
-        setTimeout(callback, delay, ...args) { return setTimer(callback, delay, args, false); },
-        setInterval(callback, delay, ...args) { return setTimer(callback, delay, args, true); },
+        Event, ExtendableEvent, ExtendableMessageEvent: core.ExtendableMessageEvent,
+        WorkerLocation, WorkerNavigator, muster,
+        get WorkerGlobalScope() { return workerScope(); },
+        get ServiceWorkerGlobalScope() { return scopeClass('ServiceWorkerGlobalScope', 'service', workerScope()); },
+        get DedicatedWorkerGlobalScope() { return scopeClass('DedicatedWorkerGlobalScope', 'dedicated', workerScope()); },
+        get SharedWorkerGlobalScope() { return scopeClass('SharedWorkerGlobalScope', 'shared', workerScope()); },
+        get Window() { return scopeClass('Window', 'client', EventTarget); },
+        get window() { return global; },
+        get Location() { return WorkerLocation; },
+        get Navigator() { return WorkerNavigator; },
+        setTimeout(callback, delay = 0, ...args) {
+            if (arguments.length === 0) throw new TypeError('a timer needs a handler');
+            return setTimer(callback, delay, args, false);
+        },
+        setInterval(callback, delay = 0, ...args) {
+            if (arguments.length === 0) throw new TypeError('a timer needs a handler');
+            return setTimer(callback, delay, args, true);
+        },
         clearTimeout(id) { clearTimer(id); },
         clearInterval(id) { clearTimer(id); },
         queueMicrotask(callback) {
@@ -525,23 +749,29 @@ export default function (native) {
         },
         reportError(error) {
             if (arguments.length === 0) throw new TypeError('reportError needs an error');
-            core.reportException(error);
+            reportToListeners(error);
         },
         importScripts,
         get location() { return new WorkerLocation(STATE); },
         get navigator() { return new WorkerNavigator(STATE); },
-        get registration() { return forService(() => new ServiceWorkerRegistration(STATE)); },
-        get skipWaiting() { return forService(() => async () => native.skipWaiting()); },
+        async skipWaiting() { // SW-SKIP-1
+            if (this !== undefined && this !== global) throw new TypeError('this is no global of a service worker');
+            if (!native.chunk('host_port').isConnected) return void native.skipWaiting();
+            await native.chunk('host_port').ask('skipWaiting');
+        },
         get origin() { return new WorkerLocation(STATE).origin; },
         get name() { return native.identity().name; },
         close() { native.close(); },
         isSecureContext: true,
+        crossOriginIsolated: false, // shared memory stays with whoever made it
         removeEventListener(type, callback, options) { unlisten(listeners, type, callback, options); },
         dispatchEvent(event) { return dispatch(listeners, event, global); },
         // for core and core_fetch
-        construct, constructFetch, initEvent, tooLate, refuseHandled, abort, listen, callListener, reportToListeners, requestSource, pump,
+        construct, constructFetch, detailsOf, tellOrigin, finishEvent, constructMessage, unreadable, initEvent, tooLate, refuseHandled, abort, listen, callListener, reportToListeners, requestSource, pump,
+        // for other chunks
+        named, make, mapOf, fire, defineHandlers, CHANGED, sequenceOf, domError,
         // for the engine
-        call, handles, handler, setHandler, timer: fire, rejection: fireRejection, module: adoptModule,
+        leave, call, handles, handler, setHandler, showPlain, timer: fireTimer, rejection: fireRejection, module: adoptModule,
         departed, isDeparture: (error) => departures.has(error),
     };
 }

@@ -26,14 +26,16 @@ export default function (native) {
             if (state.request === null) load(state);
             return state.clientId;
         },
-        get resultingClientId() { return ''; },
-        get replacesClientId() { return ''; },
-        get preloadResponse() { return Promise.resolve(undefined); },
-        get handled() { return (this[STATE].handled ??= Promise.withResolvers()).promise; },
+        get resultingClientId() { return infoOf(this[STATE]).resultingClientId ?? ''; },
+        get replacesClientId() { return infoOf(this[STATE]).replacesClientId ?? ''; },
+        get preloadResponse() { return promised(this, (state) => state.preload ??= Promise.resolve(undefined)); },
+        get handled() {
+            return promised(this, (state) => (state.handled ??= Promise.withResolvers()).promise);
+        },
         respondWith(response) {
             const state = this[STATE];
             if (arguments.length === 0) throw new TypeError('respondWith needs a Response');
-            if (state.turn !== turn() || state.responded || !(state.flags & TRUSTED)) more().tooLate();
+            if (state.began !== turn() || state.responded || !(state.flags & TRUSTED)) more().tooLate();
             state.flags |= STOPPED | STOPPED_NOW;
             state.responded = true;
             if (isResponse(response)) {
@@ -50,6 +52,15 @@ export default function (native) {
     function Made(state) { this[STATE] = state; }
     Made.prototype = proto;
 
+    // An attribute whose type is a promise never throws.
+    function promised(event, get) {
+        const state = event?.[STATE];
+        return state?.request === undefined ? Promise.reject(new TypeError('this is no FetchEvent')) : get(state);
+    }
+
+    // What HTTP does not say of the request of a client of the coordinator's; of others nothing.
+    function infoOf(state) { return state.info ??= native.requestInfo(state.id) ?? {}; }
+
     // All texts come in one string, whose headers are split when somebody reads them.
     function load(state) {
         const head = requestHead(state.id);
@@ -57,11 +68,12 @@ export default function (native) {
         const method = head.indexOf('\n', 1), url = head.indexOf('\n', method + 1);
         const client = head.indexOf('\n', url + 1), end = head.length;
         if (client > url + 1) state.clientId = head.slice(url + 1, client);
-        const kind = head.charCodeAt(0);
-        const body = kind === 48 ? null : kind === 49 ? native.requestBody(state.id)
+        const kind = head.charCodeAt(0) & 3; // and 4: there is more to know
+        const body = kind === 0 ? null : kind === 1 ? native.requestBody(state.id)
             : more().requestSource(state.id);
+        const details = head.charCodeAt(0) & 4 ? more().detailsOf(infoOf(state)) : undefined;
         return state.request = createRequest(head.slice(1, method), head.slice(method + 1, url),
-            () => client + 1 < end ? head.slice(client + 1).split('\n') : [], body, null);
+            () => client + 1 < end ? head.slice(client + 1).split('\n') : [], body, null, details);
     }
 
     // Most responses have the head of the one before: then it is the same string, which the engine knows.
@@ -88,6 +100,7 @@ export default function (native) {
         } catch (error) {
             return refuse(state, BAD_RESPONSE, error, held);
         }
+        if (data.network !== null && native.requestInfo(state.id) !== undefined) more().tellOrigin(data);
         const body = data.body, status = data.status, head = headOf(data.statusText, data.headers);
         if (body === null || typeof body === 'string' || body instanceof Uint8Array) {
             // What is usual is left out: the engine knows whose entry was the last one.
@@ -106,19 +119,28 @@ export default function (native) {
     }
     function release(state) { if (settle(state) !== 0) native.release(state.id); }
 
+    let isFinished = false; // as scripts may see it
     const entries = {
-        FetchEvent,
+        get FetchEvent() {
+            if (!isFinished) more().finishEvent(FetchEvent, ExtendableEvent, 2);
+            isFinished = true;
+            return FetchEvent;
+        },
         fetch(id) {
             const now = tick(), list = listeners.fetch;
             if (list === undefined) return PASSED;
             const state = { type: 'fetch', flags: TRUSTED | CANCELABLE, target: null, time: null, id,
                 turn: now, began: now, pending: 0, failure: null, request: null, clientId: '', handled: null,
-                responded: false };
+                responded: false, preload: null, info: null };
             const failure = run(listeners, list, new Made(state), state, global);
             if (!state.responded) {
-                if (failure !== null) refuse(state, SCRIPT_ERROR, failure.error, false);
+                // To a client's fetch nothing happened (EV-FETCH-3); who asks over HTTP has no network to go to.
+                if (failure !== null && native.requestInfo(id) === undefined)
+                    refuse(state, SCRIPT_ERROR, failure.error, false);
                 else if (state.flags & CANCELED) refuse(state, BAD_RESPONSE,
                     new TypeError('preventDefault() was called and respondWith() was not'), false);
+                else if (state.request !== null && state.request.bodyUsed) refuse(state, BAD_RESPONSE,
+                    new TypeError('the body was read, and so the network cannot have it'), false);
                 else if (state.handled !== null) state.handled.resolve();
             }
             return state.pending !== 0 ? PENDING : undefined;

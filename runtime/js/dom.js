@@ -1,6 +1,6 @@
 /* DOMException, AbortController and AbortSignal.  EventTarget and Event are the
  * prelude's. */
-import { dictionary, finishInterface, needArguments, take } from "./parts/webidl.js";
+import { dictionary, finishInterface, needArguments, shareKin, take } from "./parts/webidl.js";
 
 const CODES = {
     IndexSizeError: 1, HierarchyRequestError: 3, WrongDocumentError: 4, InvalidCharacterError: 5,
@@ -280,7 +280,8 @@ export const AbortSignal = finishInterface(class AbortSignal extends EventTarget
         this.#algorithms = null;
         this.#sources = null;
         algorithms?.forEach((algorithm) => algorithm(this.#reason));
-        this.dispatchEvent(new Event("abort"));
+        const { fire, mapOf } = native.chunk("core2");
+        fire(mapOf(this), this, Event, "abort", {});
     }
 
     #keep() {
@@ -293,6 +294,24 @@ export const AbortSignal = finishInterface(class AbortSignal extends EventTarget
 /* What the host and other chunks may do with a signal. */
 export const isSignal = take(AbortSignal, "isSignal");
 export const followSignals = take(AbortSignal, "follow");
+const findKin = shareKin(native, "signals", (value) => isSignal(value) ? value : undefined);
+/* This one; or, of another realm's, one that is aborted with it.  undefined: it is none. */
+export function ownSignal(value) {
+    if (isSignal(value)) {
+        return value;
+    }
+    const found = findKin(value);
+    if (found === undefined) {
+        return undefined;
+    }
+    const signal = new AbortSignal(permission);
+    if (found.aborted) {
+        abortSignal(signal, found.reason);
+    } else {
+        found.addEventListener("abort", () => abortSignal(signal, found.reason));
+    }
+    return signal;
+}
 export const abortSignal = take(AbortSignal, "abortIt");
 export const onAbort = take(AbortSignal, "onAbort");
 

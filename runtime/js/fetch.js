@@ -7,9 +7,9 @@
  * looks at them.  What is not needed for that way is in the chunks "request",
  * "headers" and "body_streams".
  *
- * As in other hosts that answer requests, the lists of header names that a page
- * may not set are not applied: a worker may answer with Set-Cookie. */
-import { byteString, bytesOf, dictionary, finishInterface, needArguments, take, usvString }
+ * As in other hosts that answer requests, a worker may answer with Set-Cookie.  Which
+ * headers of a request a script may not set, the chunk "request" says. */
+import { byteString, bytesOf, dictionary, finishInterface, needArguments, ownBody, shareKin, take, usvString }
     from "./parts/webidl.js";
 import { appendHeader, fill, getHeader, immutableGuard, lowerName, noCorsGuard, normalValue,
     plainGuard, plainHeaders, requestGuard, responseGuard } from "./parts/header_list.js";
@@ -17,9 +17,8 @@ import { appendHeader, fill, getHeader, immutableGuard, lowerName, noCorsGuard, 
 const { utf8Encode, utf8Decode } = native; /* a look-up there costs as much as the call */
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 const TEXT_TYPE = "text/plain;charset=UTF-8";
-const FORM_TYPE = "application/x-www-form-urlencoded;charset=UTF-8";
 
-/* What the source of a body is. */
+/* What the source of a body is.  (Blobs and forms are bytes: see the chunk "blob".) */
 const NONE = 0;
 const STRING = 1;
 const BYTES = 2;
@@ -59,10 +58,11 @@ function extract(value) {
             extractedKind = BYTES;
             return bytes.slice();
         }
-        if (native.isSearchParams?.(value)) {
-            extractedKind = STRING;
-            extractedType = FORM_TYPE;
-            return native.chunk("url").searchParamsText(value);
+        const made = native.bodyOf?.(value); /* of search parameters, a Blob, a form */
+        if (made !== undefined) {
+            extractedKind = typeof made.data === "string" ? STRING : BYTES;
+            extractedType = made.type;
+            return made.data;
         }
     }
     const text = usvString(value);
@@ -124,8 +124,16 @@ class Body {
         return asBuffer(await this.#drain());
     }
 
+    blob() {
+        return native.chunk("blob").readBlob(this);
+    }
+
     async bytes() {
         return asBytes(await this.#drain());
+    }
+
+    formData() {
+        return native.chunk("form_data").readFormData(this);
     }
 
     async json() {
@@ -187,34 +195,16 @@ class Body {
         return body.#kind !== NONE;
     }
 
-    /* Puts the body of one on the other, as if it had been piped through. */
-    static move(from, to) {
-        to.#kind = from.#kind;
-        to.#shared = from.#shared;
-        to.#source = from.#kind === STREAM
-            ? from.#source.pipeThrough(new (native.chunk("streams").TransformStream)())
-            : from.#source;
-        from.#used = from.#kind !== NONE;
+    /* For moveBody() and cloneBody() of the chunk "body_streams". */
+    static get(body) {
+        return { source: body.#source, kind: body.#kind, shared: body.#shared };
     }
 
-    static set(body, source, kind) {
+    static set(body, source, kind, used = false, shared = false) {
         body.#source = source;
         body.#kind = kind;
-    }
-
-    static clone(from, to) {
-        if (from.#kind === PULL) {
-            from.#stream();
-        }
-        if (from.#kind === STREAM) {
-            const [one, two] = from.#source.tee();
-            from.#source = one;
-            to.#source = streams().copyingStream(two);
-        } else {
-            to.#source = from.#source;
-            to.#shared = from.#shared = true;
-        }
-        to.#kind = from.#kind;
+        body.#used = used;
+        body.#shared = shared;
     }
 
     static takeForHost(body) {
@@ -222,7 +212,7 @@ class Body {
             throw new TypeError("the body of the response was used already or is locked");
         }
         if (body.#kind === STREAM) {
-            return streams().sourceOfStream(body.#source);
+            return streams().takeBacking(body.#source) ?? streams().sourceOfStream(body.#source);
         }
         body.#used = body.#kind !== NONE;
         return body.#source;
@@ -249,6 +239,7 @@ const Response = mixIn(class Response extends Body {
     #headers = null;
     #guard = responseGuard;
     #type = "default";
+    #network = null; /* of one that fetch() made: {url, redirected, internal} */
 
     constructor(body = null, init = undefined) {
         if (body === null) {
@@ -313,25 +304,11 @@ const Response = mixIn(class Response extends Body {
     }
 
     static error() {
-        const response = new Response();
-        response.#type = "error";
-        response.#status = 0;
-        response.#guard = immutableGuard;
-        return response;
+        return makeResponse(0, "", [], "error", null, null, NONE);
     }
 
     static redirect(url, status = 302) {
-        needArguments(arguments.length, 1, "Response.redirect");
-        const { href } = native.chunk("request").parseUrl(usvString(url));
-        const code = Math.trunc(Number(status)) & 0xffff;
-        if (![301, 302, 303, 307, 308].includes(code)) {
-            throw new RangeError(`Response.redirect: ${code} is not a redirect`);
-        }
-        const response = new Response();
-        response.#status = code;
-        response.#guard = immutableGuard;
-        response.#list.push("location", href);
-        return response;
+        return native.chunk("request").redirect(arguments.length, url, status);
     }
 
     static json(data, init = undefined) {
@@ -351,13 +328,11 @@ const Response = mixIn(class Response extends Body {
     }
 
     get url() {
-        this.#type;
-        return "";
+        return this.#network?.url ?? "";
     }
 
     get redirected() {
-        this.#type;
-        return false;
+        return this.#network?.redirected ?? false;
     }
 
     get status() {
@@ -386,8 +361,24 @@ const Response = mixIn(class Response extends Body {
         copy.#list = this.#list.slice();
         copy.#guard = this.#guard;
         copy.#type = this.#type;
-        Body.clone(this, copy);
+        const network = this.#network;
+        copy.#network = network?.internal ? { ...network, internal: network.internal.clone() } : network;
+        streams().cloneBody(this, copy);
         return copy;
+    }
+
+    /* One that scripts cannot change.  `network` is null or {url, redirected, internal}, of which the last
+     * is the response that an opaque one hides. */
+    static make(status, statusText, headers, type, network, source, kind) {
+        const response = new Response();
+        response.#status = status;
+        response.#statusText = statusText;
+        response.#list = headers;
+        response.#guard = immutableGuard;
+        response.#type = type;
+        response.#network = network;
+        Body.set(response, source, kind);
+        return response;
     }
 
     static isResponse(value) {
@@ -398,29 +389,53 @@ const Response = mixIn(class Response extends Body {
         if (response.#type === "error") {
             throw new TypeError("the response is a network error");
         }
+        if (response.#network?.internal) {
+            return { ...responseData(response.#network.internal), type: response.#type };
+        }
         return {
             status: response.#status,
             statusText: response.#statusText,
             headers: response.#list,
             body: Body.takeForHost(response),
+            network: response.#network, /* null: a script made it */
+            type: response.#type,
         };
+    }
+
+    /* What an opaque one hides; any other itself. */
+    static internalOf(response) {
+        return response.#network?.internal ?? response;
     }
 }, "Response");
 
 const responseData = take(Response, "dataOf");
 const isResponse = take(Response, "isResponse");
+const makeResponse = take(Response, "make");
+const internalOf = take(Response, "internalOf");
 
 /* ---- for the engine */
 
 let requestFromHost = null;
 
 /* `headers` is flat, or a function that returns it flat; `body` is null, a
- * string, a Uint8Array, or {pull(): Promise<Uint8Array | null>, cancel(reason)}. */
-function createRequest(method, url, headers, body, signal) {
+ * string, a Uint8Array, or {pull(): Promise<Uint8Array | null>, cancel(reason)};
+ * `details` is undefined or has mode, destination, credentials and so on. */
+function createRequest(method, url, headers, body, signal, details = undefined) {
     requestFromHost ??= native.chunk("request").requestFromHost;
-    const kind = body === null ? NONE : typeof body === "string" ? STRING
-        : body instanceof Uint8Array ? BYTES : PULL;
-    return requestFromHost(method, url, headers, body, kind, signal);
+    return requestFromHost(method, url, headers, body, kindOf(body), signal, details);
+}
+
+/* What readResponse() says, of a response of any realm; undefined: it is none. */
+const findKin = native.family === undefined ? () => undefined
+    : shareKin(native, "responses", (value) => isResponse(value) ? responseData(value) : undefined);
+function readAnyResponse(response) {
+    const data = isResponse(response) ? responseData(response) : findKin(response);
+    return data === undefined ? undefined : { ...data, body: ownBody(data.body) };
+}
+
+/* Of a body as the host has it. */
+function kindOf(body) {
+    return body === null ? NONE : typeof body === "string" ? STRING : body instanceof Uint8Array ? BYTES : PULL;
 }
 
 /* The body of the answer is one of the four things that createRequest() takes;
@@ -434,7 +449,7 @@ function readResponse(response) {
 
 export default function () {
     return {
-        Response, createRequest, readResponse, isResponse,
+        Response, createRequest, readResponse, readAnyResponse, isResponse,
         get Request() {
             return native.chunk("request").Request;
         },
@@ -442,7 +457,7 @@ export default function () {
             return native.chunk("headers").Headers;
         },
         /* for the chunks "request" and "headers" */
-        Body, mixIn, makeHeaders, extract, extracted, NONE, STREAM, appendHeader, fill, getHeader,
+        Body, mixIn, makeHeaders, makeResponse, internalOf, kindOf, extract, extracted, NONE, BYTES, PULL, STREAM, appendHeader, fill, getHeader,
         lowerName, normalValue, plainHeaders, plainGuard, requestGuard, noCorsGuard, immutableGuard,
     };
 }

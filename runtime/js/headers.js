@@ -3,7 +3,7 @@ import { byteString, finishInterface, needArguments, take } from "./parts/webidl
 import { makePairIterable } from "./parts/pair_iterator.js";
 
 const { appendHeader, fill, getHeader, immutableGuard, lowerName, noCorsGuard, normalValue,
-    plainGuard } = native.chunk("fetch");
+    plainGuard, requestGuard } = native.chunk("fetch");
 
 const UNSAFE = /[\x00-\x08\x0a-\x1f"():<>?@[\\\]{}\x7f]/;
 const LANGUAGE = /^[0-9A-Za-z *,\-.;=]*$/;
@@ -138,6 +138,9 @@ export const Headers = finishInterface(class Headers {
         needArguments(arguments.length, 1, "Headers.delete");
         const lower = lowerName(`${name}`);
         checkGuard(this.#guard);
+        if (this.#guard === requestGuard && native.isForbidden?.(lower, "")) {
+            return;
+        }
         deleteHeader(this.#list, lower);
         this.#pairs = null;
     }
@@ -166,6 +169,9 @@ export const Headers = finishInterface(class Headers {
         const lower = lowerName(`${name}`);
         const normal = normalValue(text);
         checkGuard(this.#guard);
+        if (this.#guard === requestGuard && native.isForbidden?.(lower, normal)) {
+            return;
+        }
         if (this.#guard !== noCorsGuard || isSafelisted(lower, normal)) {
             setHeader(this.#list, lower, normal);
             this.#pairs = null;
@@ -182,7 +188,7 @@ export const Headers = finishInterface(class Headers {
     }
 }, "Headers");
 
-const listOf = take(Headers, "listOf");
+export const listOf = take(Headers, "listOf");
 const pairsOf = take(Headers, "pairsOf");
 
 const iterate = makePairIterable(Headers, "Headers", pairsOf);

@@ -165,6 +165,13 @@ export const Performance = finishInterface(class Performance extends EventTarget
         this.#clear("mark", name);
     }
 
+    clearResourceTimings() {} // no entries of that kind are kept
+
+    setResourceTimingBufferSize(size) {
+        needArguments(arguments.length, 1, "Performance.setResourceTimingBufferSize");
+        Number(size);
+    }
+
     clearMeasures(name = undefined) {
         this.#clear("measure", name);
     }

@@ -1,16 +1,25 @@
 /* Request. */
-import { byteString, dictionary, needArguments, take, usvString } from "./parts/webidl.js";
+import { byteString, dictionary, needArguments, ownBody, shareKin, take, usvString } from "./parts/webidl.js";
 
-const { Body, mixIn, makeHeaders, extract, extracted, NONE, STREAM, appendHeader, fill, getHeader,
+const { Body, mixIn, makeHeaders, makeResponse, extract, extracted, kindOf, NONE, STREAM, appendHeader, fill, getHeader,
     plainHeaders, requestGuard, noCorsGuard, immutableGuard } = native.chunk("fetch");
 
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const NORMALIZED = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
 const FORBIDDEN = ["CONNECT", "TRACE", "TRACK"];
 
+/* Of this script; undefined: its loader knows it by something else than a URL. */
+export function baseUrl() {
+    try {
+        return globalThis.location?.href;
+    } catch {
+        return undefined;
+    }
+}
+
 export function parseUrl(text) {
     const { URL } = native.chunk("url");
-    return new URL(text, globalThis.location?.href);
+    return new URL(text, baseUrl());
 }
 
 const REFERRER_POLICIES = ["", "no-referrer", "no-referrer-when-downgrade", "same-origin", "origin",
@@ -27,10 +36,40 @@ const WORDS = {
     referrerPolicy: REFERRER_POLICIES,
 };
 
+/* What init can set, and behind it what only the host can. */
 const DEFAULTS = Object.freeze({
     cache: "default", credentials: "same-origin", integrity: "", keepalive: false, mode: "cors",
     redirect: "follow", referrer: "about:client", referrerPolicy: "",
+    destination: "", isReloadNavigation: false, isHistoryNavigation: false, blob: null,
 });
+
+/* The origin whose rules hold for this context: that of the web page or worker that it is.  Scripts from
+ * files and the like have none: nothing that they fetch is another site's. */
+let known;
+
+export function webOrigin() {
+    if (known === undefined) {
+        const base = baseUrl();
+        const origin = base === undefined ? "null" : parseUrl(base).origin;
+        known = /^https?:/.test(origin) ? origin : null;
+    }
+    return known;
+}
+
+const FORBIDDEN_HEADERS = ["accept-charset", "accept-encoding", "access-control-request-headers",
+    "access-control-request-method", "connection", "content-length", "cookie", "cookie2", "date", "dnt",
+    "expect", "host", "keep-alive", "origin", "referer", "set-cookie", "te", "trailer",
+    "transfer-encoding", "upgrade", "via"];
+const OVERRIDES = ["x-http-method", "x-http-method-override", "x-method-override"];
+
+native.isForbidden = (name, value) => {
+    if (webOrigin() === null) {
+        return false;
+    }
+    return FORBIDDEN_HEADERS.includes(name) || name.startsWith("proxy-") || name.startsWith("sec-")
+        || (OVERRIDES.includes(name)
+            && value.split(",").some((method) => FORBIDDEN.includes(method.trim().toUpperCase())));
+};
 
 /* In the order in which the standard's dictionary is read. */
 const MEMBERS = ["body", "cache", "credentials", "duplex", "headers", "integrity", "keepalive",
@@ -54,7 +93,7 @@ function convertMember(key, value) {
     case "referrer":
         return usvString(value);
     case "signal":
-        if (value !== null && !native.chunk("dom").isSignal(value)) {
+        if (value !== null && (value = native.chunk("dom").ownSignal(value)) === undefined) {
             throw new TypeError("Request: the signal is not an AbortSignal");
         }
         return value;
@@ -93,7 +132,7 @@ function normalizeReferrer(text) {
     if (url.protocol === "about:" && url.pathname === "client") {
         return "about:client";
     }
-    const base = globalThis.location?.href;
+    const base = baseUrl();
     return base !== undefined && url.origin === parseUrl(base).origin ? url.href : "about:client";
 }
 
@@ -107,11 +146,15 @@ function requestDetails(init, from, fresh) {
         throw new TypeError("Request: the mode cannot be navigate");
     }
     const details = { ...from };
-    if (!fresh && details.mode === "navigate") {
-        details.mode = "same-origin";
+    if (!fresh && Object.keys(init).length > 0) {
+        if (details.mode === "navigate") {
+            details.mode = "same-origin";
+        }
+        Object.assign(details, { isReloadNavigation: false, isHistoryNavigation: false,
+            referrer: "about:client", referrerPolicy: "" });
     }
     for (const key of Object.keys(DEFAULTS)) {
-        if (init[key] !== undefined) {
+        if (init[key] !== undefined && !HOSTS_OWN.includes(key)) {
             details[key] = key === "referrer" ? normalizeReferrer(init[key]) : init[key];
         }
     }
@@ -120,6 +163,8 @@ function requestDetails(init, from, fresh) {
     }
     return details;
 }
+
+const HOSTS_OWN = ["destination", "isReloadNavigation", "isHistoryNavigation", "blob"];
 
 const fromHost = Symbol("made by the host");
 
@@ -145,8 +190,9 @@ export const Request = mixIn(class Request extends Body {
         }
     }
 
-    #construct(input, init, given) {
-        needArguments(given, 1, "Request");
+    #construct(given, init, count) {
+        needArguments(count, 1, "Request");
+        const input = adopt(given);
         const isRequest = typeof input === "object" && input !== null && #method in input;
         const text = isRequest ? "" : usvString(input);
         const options = readRequestInit(init);
@@ -162,6 +208,9 @@ export const Request = mixIn(class Request extends Body {
             this.#method = "GET";
             this.#url = url.href;
             this.#details = requestDetails(options, DEFAULTS, true);
+            if (url.protocol === "blob:") { /* it may be revoked before this is fetched */
+                this.#details.blob = native.chunk("blob").findObjectURL(url.href);
+            }
         }
         if (options.method !== undefined) {
             this.#method = normalizeMethod(options.method);
@@ -205,6 +254,12 @@ export const Request = mixIn(class Request extends Body {
             if (kind === STREAM && given.duplex === undefined) {
                 throw new TypeError("Request: a stream as the body needs duplex: 'half'");
             }
+            if (kind === STREAM && this.#details.keepalive) {
+                throw new TypeError("Request: a stream as the body does not go with keepalive");
+            }
+            if (kind === STREAM && this.#details.mode === "no-cors") {
+                throw new TypeError("Request: a stream as the body needs the mode cors or same-origin");
+            }
             Body.set(this, source, kind);
             if (type !== null && getHeader(this.#list, "content-type") === null) {
                 appendHeader(this.#list, this.#guard, "content-type", type);
@@ -213,7 +268,7 @@ export const Request = mixIn(class Request extends Body {
             if (Body.isUnusable(input)) {
                 throw new TypeError("Request: the body of the given one was used or is locked");
             }
-            Body.move(input, this);
+            native.chunk("body_streams").moveBody(input, this);
         }
     }
 
@@ -235,8 +290,7 @@ export const Request = mixIn(class Request extends Body {
     }
 
     get destination() {
-        this.#method;
-        return "";
+        return this.#details.destination;
     }
 
     get referrer() {
@@ -272,13 +326,11 @@ export const Request = mixIn(class Request extends Body {
     }
 
     get isReloadNavigation() {
-        this.#method;
-        return false;
+        return this.#details.isReloadNavigation;
     }
 
     get isHistoryNavigation() {
-        this.#method;
-        return false;
+        return this.#details.isHistoryNavigation;
     }
 
     get duplex() {
@@ -305,11 +357,24 @@ export const Request = mixIn(class Request extends Body {
         if (this.#signal !== null) {
             copy.#signal = native.chunk("dom").followSignals([this.#signal]);
         }
-        Body.clone(this, copy);
+        native.chunk("body_streams").cloneBody(this, copy);
         return copy;
     }
 
-    static fromHost(method, url, headers, body, kind, signal) {
+    static isRequest(value) {
+        return typeof value === "object" && value !== null && #method in value;
+    }
+
+    /* All that fetching it takes; its body is used then.  `body` is null, a string, a Uint8Array, or
+     * {pull, cancel}. */
+    static partsOf(request) {
+        return {
+            method: request.#method, url: request.#url, headers: request.#headerList().slice(),
+            signal: request.#signal, details: request.#details, body: Body.takeForHost(request),
+        };
+    }
+
+    static fromHost(method, url, headers, body, kind, signal, details) {
         hostKind = kind;
         const request = new Request(fromHost, body);
         request.#method = method;
@@ -317,8 +382,37 @@ export const Request = mixIn(class Request extends Body {
         request.#list = typeof headers === "function" ? headers : plainHeaders(headers);
         request.#guard = immutableGuard;
         request.#signal = signal;
+        if (details !== undefined) {
+            request.#details = { ...DEFAULTS, ...details };
+        }
         return request;
     }
 }, "Request");
 
+/* Response.redirect(), which is rare. */
+export function redirect(given, url, status) {
+    needArguments(given, 1, "Response.redirect");
+    const { href } = parseUrl(usvString(url));
+    const code = Math.trunc(Number(status)) & 0xffff;
+    if (![301, 302, 303, 307, 308].includes(code)) {
+        throw new RangeError(`Response.redirect: ${code} is not a redirect`);
+    }
+    return makeResponse(code, "", ["location", href], "default", null, null, NONE);
+}
+
 export const requestFromHost = take(Request, "fromHost");
+export const requestParts = take(Request, "partsOf");
+export const isRequest = take(Request, "isRequest");
+const findKin = shareKin(native, "requests", (value) => isRequest(value) ? requestParts(value) : undefined);
+
+/* A request of another realm becomes one of this; it is used then. */
+function adopt(value) {
+    const parts = isRequest(value) ? undefined : findKin(value);
+    if (parts === undefined) {
+        return value;
+    }
+    const { method, url, headers, signal, details } = parts;
+    const body = ownBody(parts.body);
+    return requestFromHost(method, url, headers, body, kindOf(body),
+        signal === null ? null : native.chunk("dom").ownSignal(signal), details);
+}

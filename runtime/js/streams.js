@@ -23,4 +23,10 @@ export function isDisturbed(stream) {
     return stream._disturbed;
 }
 
+/* A TransformStream of two halves that are there already, as one that was transferred is. */
+export function joinTransform(readable, writable) {
+    return Object.assign(Object.create(TransformStream.prototype),
+        { _readable: readable, _writable: writable, _transformStreamController: {} });
+}
+
 native.isReadableStream = isReadableStream;

@@ -93,6 +93,16 @@ export const URL = finishInterface(class URL {
         return new URL();
     }
 
+    static createObjectURL(object) {
+        needArguments(arguments.length, 1, "URL.createObjectURL");
+        return native.chunk("blob").createObjectURL(object);
+    }
+
+    static revokeObjectURL(url) {
+        needArguments(arguments.length, 1, "URL.revokeObjectURL");
+        native.chunk("blob").revokeObjectURL(url);
+    }
+
     static canParse(url, base = undefined) {
         needArguments(arguments.length, 1, "URL.canParse");
         return parse(...takeArguments(url, base)) !== null;
@@ -396,10 +406,18 @@ Object.defineProperty(URLSearchParams, "length", { value: 0, configurable: true 
 
 /* ---- for other chunks */
 
-export const isSearchParams = take(URLSearchParams, "isIt");
+const isSearchParams = take(URLSearchParams, "isIt");
 
-export function searchParamsText(params) {
+function searchParamsText(params) {
     return serializeUrlencoded(pairsOf(params));
 }
 
-native.isSearchParams = isSearchParams;
+const others = native.bodyOf;
+native.bodyOf = (value) => (isSearchParams(value)
+    ? { data: searchParamsText(value), type: "application/x-www-form-urlencoded;charset=UTF-8" }
+    : others?.(value));
+
+if (native.identity?.().type === "service") { /* whose blobs would not outlive it */
+    delete URL.createObjectURL;
+    delete URL.revokeObjectURL;
+}

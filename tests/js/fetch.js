@@ -33,12 +33,13 @@ const streamOf = (...chunks) => new ReadableStream({
 
 test("the_common_response_needs_no_other_chunk", () => {
     same(readResponse(new Response("hello", { headers: { "Content-Type": "text/html" } })),
-        { status: 200, statusText: "", headers: ["content-type", "text/html"], body: "hello" });
+        { status: 200, statusText: "", headers: ["content-type", "text/html"], body: "hello", network: null,
+            type: "default" });
     same(readResponse(new Response("hello")).headers,
         ["content-type", "text/plain;charset=UTF-8"]);
     same(readResponse(Response.json({ a: 1 }, { status: 201 })),
         { status: 201, statusText: "", headers: ["content-type", "application/json"],
-            body: '{"a":1}' });
+            body: '{"a":1}', network: null, type: "default" });
     equal(readResponse(new Response(null, { status: 204 })).body, null);
     const request = createRequest("GET", "http://a.test/x", flat, null, null);
     equal(request.method + request.url, "GEThttp://a.test/x");

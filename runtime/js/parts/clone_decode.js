@@ -255,7 +255,7 @@ function readValue() {
     case format.REF:
         return readReference();
     default:
-        return tag >= format.OBJECT && tag <= format.HOST ? readObject(tag) : refuse("tag");
+        return tag >= format.OBJECT && tag <= format.PLATFORM ? readObject(tag) : refuse("tag");
     }
 }
 

@@ -2,6 +2,7 @@
  * or names, and every object that is not plain. */
 import * as format from "./clone_format.js";
 import { ERROR_TYPES } from "./clone_errors.js";
+import { SERIALIZABLE } from "./clone_kinds.js";
 
 const MOST_RESERVED = 4 * 1024 ** 3; /* address space for all resizable buffers of a message */
 const DENSE_LENGTH = 64; /* a sparse array so short may be allocated at once */
@@ -119,8 +120,10 @@ function readRecord(tag) {
         return readSide(tag === format.BUFFER_SIDE_RESIZABLE);
     case format.VIEW:
         return readView();
-    default:
+    case format.HOST:
         return readHost();
+    default:
+        return readPlatform();
     }
 }
 
@@ -379,6 +382,26 @@ function readBufferReference() {
 
 function readHost() {
     return remember(takeHost(readVarint()) ?? refuse("host"));
+}
+
+/* Classes of which nothing but their objects' values travels, by the chunk that can make them again. */
+const PLATFORM = { ...SERIALIZABLE, ReadableStream: "stream_ports", WritableStream: "stream_ports",
+    TransformStream: "stream_ports" };
+
+function readPlatform() {
+    const number = open();
+    const name = readString();
+    const value = readValue();
+    if (!Object.hasOwn(PLATFORM, name)) {
+        refuse("platform");
+    }
+    let object;
+    try {
+        object = native.chunk(PLATFORM[name]).deserialize(value, name);
+    } catch {
+        refuse("platform");
+    }
+    return close(number, object);
 }
 
 /* Gives this half its means, and hands out what the other half calls. */

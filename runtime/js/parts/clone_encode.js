@@ -26,8 +26,11 @@ const { isProxy } = native; /* once: reading what the host's object does not hav
 
 /* ---- the writer's state */
 
-let bytes = new Uint8Array(FIRST_SIZE);
-let limit = FIRST_SIZE - SLACK; /* at most here SLACK bytes are free */
+/* Where messages are written: the engine's outbox, if there is an engine, and for longer ones a larger array. */
+const home = native.boxes?.()[0] ?? new Uint8Array(FIRST_SIZE);
+let large = null; /* one that grew, kept for the next long message; null while it is used */
+let bytes = home;
+let limit = home.length - SLACK; /* at most here SLACK bytes are free */
 
 let pool = false; /* the mode */
 let raw = Infinity; /* buffers of so many bytes go to the side table */
@@ -63,7 +66,8 @@ function reserve(at, size) {
     while (length < at + size + SLACK) {
         length *= 2;
     }
-    const larger = new Uint8Array(length);
+    const larger = large !== null && large.length >= length ? large : new Uint8Array(length);
+    large = null;
     larger.set(bytes.subarray(0, at));
     useBytes(larger);
 }
@@ -480,6 +484,12 @@ function rare() {
         isPool: () => pool,
         rawLength: () => raw,
         entryOf: (object) => beside?.transfers.get(object),
+        /* Stands for one more object of the host. */
+        addHost(object) {
+            const index = beside.hosts.push(null) - 1;
+            beside.transfers.set(object, { index, length: -1, isHost: true, run: null });
+            return index;
+        },
         addBuffer(buffer) {
             beside ??= { transfers: new Map(), buffers: [], hosts: [] };
             return beside.buffers.push(buffer) - 1;
@@ -542,27 +552,30 @@ function write(value, options, finish) {
         bytes[1] = format.VERSION;
         const length = putValue(value, 2);
         if (beside === null) {
-            return finish(bytes, length, null, null);
+            return finish(bytes, length, null, null, options);
         }
         rare().finishTransfers(beside, options.takeContent);
-        return finish(bytes, length, beside.buffers, beside.hosts);
+        return finish(bytes, length, beside.buffers, beside.hosts, options);
     } finally {
         end();
     }
 }
 
-/* Calls finish(array, length, buffers, hosts): the message is the first `length` bytes
+/* Calls finish(array, length, buffers, hosts, options): the message is the first `length` bytes
  * of the array, which is the encoder's and is written over by the next message; the
  * two lists may be null.  Options: pool (boolean, else web mode), transfer (an array),
  * raw (a number of bytes), transferHost(object, refuse): undefined, or a function that
- * transfers and returns the host's object. */
+ * transfers and returns the host's object, or what stands for a stream (see clone_encode_rare.js). */
 export function encodeMessage(value, options, finish) {
     if (!busy) {
-        const result = write(value, options, finish);
-        if (bytes.length > KEPT_SIZE) {
-            useBytes(new Uint8Array(FIRST_SIZE));
+        try {
+            return write(value, options, finish);
+        } finally {
+            if (bytes !== home) {
+                large = bytes.length > KEPT_SIZE ? null : bytes;
+                useBytes(home);
+            }
         }
-        return result;
     }
     const outer = enterNested();
     try {

@@ -2,7 +2,7 @@
  * or names, every object that is not plain, and transfers. */
 import * as format from "./clone_format.js";
 import { ERROR_NAMES, ERROR_TYPES } from "./clone_errors.js";
-import { BRANDS, isOutOfBounds, isRefused, kindOf, tracksLength, viewName } from "./clone_kinds.js";
+import { BRANDS, isOutOfBounds, isRefused, kindOf, SERIALIZABLE, tracksLength, viewName } from "./clone_kinds.js";
 
 const { getPrototypeOf, keys: ownKeys, hasOwn, getOwnPropertyDescriptor } = Object;
 const getterOf = (object, key) => getOwnPropertyDescriptor(object, key).get;
@@ -39,6 +39,7 @@ let refuse;
 let isPool;
 let rawLength;
 let entryOf;
+let addHost;
 let addBuffer;
 
 /* ---- big integers, arrays */
@@ -111,7 +112,8 @@ function putWithHoles(array, length, keys, at) {
 function putKind(object, at) {
     const entry = entryOf(object);
     if (entry?.isHost) {
-        return putVarint(entry.index, putByte(format.HOST, at));
+        return entry.name === undefined ? putVarint(entry.index, putByte(format.HOST, at))
+            : putStream(entry, at);
     }
     const kind = kindOf(object);
     switch (kind) {
@@ -150,7 +152,25 @@ function putPlain(object, at) {
     return putProperties(object, ownKeys(object), at + 1);
 }
 
+/* What is written in the place of a stream's port: no plain object, so that putKind() sees it. */
+class Place {}
+
+/* A stream that is transferred: its ports, which take their places among the host's objects now. */
+function putStream(entry, at) {
+    const places = Array.from({ length: entry.count }, () => new Place());
+    entry.indexes = places.map((place) => addHost(place));
+    putByte(format.PLATFORM, at);
+    return putValue(places.length === 1 ? places[0] : places, putString(entry.name, at + 1));
+}
+
 function putOther(object, kind, at) {
+    if (hasOwn(SERIALIZABLE, kind)) {
+        const chunk = native.chunk(SERIALIZABLE[kind]);
+        if (object instanceof chunk[kind]) {
+            putByte(format.PLATFORM, at);
+            return putValue(chunk.serialize(object), putString(kind, at + 1));
+        }
+    }
     return isRefused(object, kind) ? refuse(`an object of the kind ${kind}`)
         : putPlain(object, at);
 }
@@ -318,7 +338,9 @@ function putView(object, at) {
 /* ---- transfers */
 
 /* Does with the transfer list what must be done before the walk: each object gets its
- * entry, { index, length, isHost }, and what is no buffer a function that will transfer it. */
+ * entry, { index, length, isHost }, and what is no buffer a function `run` that will transfer it and
+ * answers the host's object; run.isLost(): it cannot be transferred any more.  A stream is { name, count, run, drop }: run() answers `count` of them,
+ * which stand behind those of the list, and drop() takes them back. */
 function enterTransfers(list, transferHost) {
     const transfers = new Map();
     const buffers = [];
@@ -328,16 +350,15 @@ function enterTransfers(list, transferHost) {
             refuseTransfer("an object is transferred twice");
         }
         if (kindOf(object) === "ArrayBuffer") {
-            if (isDetached.call(object)) {
-                refuse("a detached ArrayBuffer");
-            }
             transfers.set(object, { index: buffers.push(null) - 1, length: -1, isHost: false });
         } else {
             const run = transferHost?.(object, refuse);
             if (run === undefined) {
-                refuseTransfer("only buffers and streams can be transferred");
+                refuseTransfer("what is no buffer, port or stream cannot be transferred");
             }
-            transfers.set(object, { index: hosts.push(run) - 1, length: -1, isHost: true });
+            transfers.set(object, typeof run === "function"
+                ? { index: hosts.push(null) - 1, length: -1, isHost: true, run }
+                : { ...run, index: -1, length: -1, isHost: true, indexes: null });
         }
     }
     return { transfers, buffers, hosts };
@@ -351,17 +372,40 @@ function refuseTransfer(text) {
     throw new DOMException(text, "DataCloneError");
 }
 
-/* After the walk: no script runs any more, and now the originals are taken. */
+function finishHost(entry, index, run, hosts) {
+    if (run === null) {
+        return; /* the place of a stream's port */
+    }
+    if (entry.name === undefined) {
+        hosts[index] = run();
+        return;
+    }
+    const made = run();
+    if (entry.indexes === null) {
+        entry.drop(made); /* the message does not mention it, so nobody could find it */
+        return;
+    }
+    entry.indexes.forEach((place, i) => {
+        hosts[place] = made[i];
+    });
+}
+
+/* After the walk: no script runs any more, and now the originals are taken, or none of them.  What was detached before
+ * is refused here and not sooner, for what a getter throws goes first. */
 function finishTransfers({ transfers, buffers, hosts }, takeContent) {
-    for (const [object, { length, isHost }] of transfers) {
+    for (const [object, { length, isHost, run }] of transfers) {
+        if (isHost && run?.isLost?.()) {
+            refuse("a port that was closed or transferred");
+        }
         if (!isHost
                 && (isDetached.call(object) || (length >= 0 && bufferLength.call(object) !== length))) {
-            refuse("an ArrayBuffer that changed meanwhile");
+            refuse("an ArrayBuffer that was detached, or changed meanwhile");
         }
     }
-    for (const [object, { index, isHost }] of transfers) {
+    for (const [object, entry] of transfers) {
+        const { index, isHost, run } = entry;
         if (isHost) {
-            hosts[index] = hosts[index]();
+            finishHost(entry, index, run, hosts);
         } else {
             buffers[index] = takeContent?.(object) ?? transferBuffer.call(object);
         }
@@ -371,6 +415,7 @@ function finishTransfers({ transfers, buffers, hosts }, takeContent) {
 /* Gives this half its means, and hands out what the other half calls. */
 export function makeWriter(means) {
     ({ putVarint, putDouble, putNumber, putString, putTag, putBytes, putValue, putObject,
-        putProperties, putByte, reserve, refuse, isPool, rawLength, entryOf, addBuffer } = means);
+        putProperties, putByte, reserve, refuse, isPool, rawLength, entryOf, addHost,
+        addBuffer } = means);
     return { putBigInt, putOddArray, putKind, enterTransfers, finishTransfers };
 }

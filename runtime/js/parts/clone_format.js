@@ -32,6 +32,7 @@ export const BUFFER_SIDE = 0x1d;
 export const BUFFER_SIDE_RESIZABLE = 0x1e;
 export const VIEW = 0x1f;
 export const HOST = 0x20;
+export const PLATFORM = 0x21;
 export const SHORT_STRING = 0x40; /* and the length, up to 63 */
 export const SMALL = 0xa0; /* and the integer, -32 to 95 */
 

@@ -36,9 +36,14 @@ const PLATFORM = {
     AbortController: "dom", AbortSignal: "dom", TextEncoder: "encoding", TextDecoder: "encoding",
     TextEncoderStream: "text_streams", TextDecoderStream: "text_streams", Crypto: "crypto",
     ReadableStream: "streams", WritableStream: "streams", TransformStream: "streams",
-    ReadableStreamDefaultReader: "streams", ReadableStreamBYOBReader: "streams",
-    WritableStreamDefaultWriter: "streams",
+    MessageChannel: "ports", ReadableStreamDefaultReader: "streams", ReadableStreamBYOBReader: "streams",
+    WritableStreamDefaultWriter: "streams", FormData: "form_data", URLPattern: "urlpattern",
+    WorkerLocation: "core2", WorkerNavigator: "core2",
 };
+
+/* Those that can be cloned: tag -> the chunk that exports the class, serialize(object), which answers a
+ * value, and deserialize(value, tag). */
+export const SERIALIZABLE = { Blob: "blob", File: "blob", FileList: "blob" };
 
 /* A tag may be a getter of the script's. */
 function tagOf(value) {

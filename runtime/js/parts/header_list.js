@@ -89,6 +89,8 @@ export function appendHeader(list, guard, name, value) {
         if (!isSafelisted(name, before === null ? value : `${before}, ${value}`)) {
             return;
         }
+    } else if (guard === requestGuard && native.isForbidden?.(name, value)) {
+        return;
     }
     list.push(name, value);
 }

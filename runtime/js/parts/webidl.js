@@ -82,3 +82,30 @@ export function bytesOf(value) {
     }
     return undefined;
 }
+
+/* Pages hand each other objects of their own realms.  `own(value)` tells what there is to know of one of this realm;
+ * what comes back tells it of one of any realm of the worker.  undefined: it is none. */
+export function shareKin(native, name, own) {
+    const list = native.family === undefined ? [] : native.family[name] ??= [];
+    list.push(own);
+    return (value) => {
+        if (list.length === 1 || typeof value !== "object" || value === null) {
+            return undefined;
+        }
+        for (const of of list) {
+            const found = of(value);
+            if (found !== undefined) {
+                return found;
+            }
+        }
+        return undefined;
+    };
+}
+
+/* Bytes of another realm are no instances of this one's Uint8Array. */
+export const ownBytes = (bytes) => bytes instanceof Uint8Array || !ArrayBuffer.isView(bytes) ? bytes
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/* A body as the host has it, of any realm. */
+export const ownBody = (body) => typeof body?.pull === "function"
+    ? { pull: async () => ownBytes(await body.pull()), cancel: (reason) => body.cancel(reason) } : ownBytes(body);

@@ -3,6 +3,19 @@
 "use strict";
 const proxies = []; /* what this host can tell; the chunk asks for it when it is evaluated */
 native.isProxy = (object) => proxies.includes(object);
+/* A class of the platform; in the vectors the value inside stands for its objects. */
+class Blob {
+    constructor(inside) {
+        this.inside = inside;
+    }
+
+    get [Symbol.toStringTag]() {
+        return "Blob";
+    }
+}
+const blobs = { Blob, serialize: (blob) => blob.inside, deserialize: (inside) => inside };
+const { chunk } = native;
+native.chunk = (name) => name === "blob" ? blobs : chunk(name);
 const { encode, decode } = native.chunk("clone");
 const { vectors } = JSON.parse(native.vectors);
 const MODES = ["web", "pool"];
@@ -357,6 +370,26 @@ test("encoding_that_fails_leaves_the_encoder_as_it_was", () => {
     const buffer = new ArrayBuffer(8);
     throws("DataCloneError", () => encode([buffer, () => {}], { transfer: [buffer] }));
     equal(buffer.byteLength, 8);
+});
+
+test("objects_of_the_platform_travel_by_what_is_inside", () => {
+    const blob = new Blob([1, { a: 2 }]);
+    const { bytes } = encode([blob, blob, [3]]);
+    equal(bytes.toHex(), "c1011103" + "2144426c6f62" + "1102a11001030102" + "61a2" + "0a01" + "1101a3");
+    blobs.deserialize = (inside, kind) => {
+        equal(kind, "Blob");
+        return new Blob(inside);
+    };
+    const [one, two, three] = decode(bytes);
+    ok(one instanceof Blob && one === two);
+    equal(JSON.stringify([one.inside, three]), "[[1,{\"a\":2}],[3]]");
+    blobs.deserialize = () => {
+        throw new Error("not that");
+    };
+    equal(throws(TypeError, () => decode(bytes)).reason, "platform");
+    blobs.deserialize = (inside) => inside;
+    equal(throws(TypeError, () => decode(bytesOf("c101214158a1"))).reason, "platform");
+    throws("DataCloneError", () => encode({ get [Symbol.toStringTag]() { return "Blob"; }, f() {} }));
 });
 
 test("what_is_transferred_and_changed_meanwhile_is_refused", () => {
