@@ -493,6 +493,9 @@ static const struct field app_fields[] = {
     {"process_files", FIELD_FILES, offsetof(struct muster__app, process.files), {0}},
     {"process_children", FIELD_NUMBER, offsetof(struct muster__app, process.children), {0}},
     {"process_cpu", FIELD_TIME, offsetof(struct muster__app, process.cpu_ms), {0}},
+    {"worker_limit", FIELD_NUMBER, offsetof(struct muster__app, each_key.workers), {0}},
+    {"registration_limit", FIELD_NUMBER, offsetof(struct muster__app, each_key.registrations), {0}},
+    {"stored_limit", FIELD_BYTES, offsetof(struct muster__app, each_key.stored), {0}},
 };
 
 static enum muster_status read_file(struct reading *reading, const char *folder)

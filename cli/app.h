@@ -35,6 +35,9 @@ struct muster__app {
     char *placement;
     size_t processes;
     struct muster__app_process process;
+    struct {
+        size_t workers, registrations, stored; /* bytes */
+    } each_key; /* of what the scripts of one storage key have */
 };
 
 /* Reads and checks it, scripts' existence too; `error` is one sentence that names the place. */

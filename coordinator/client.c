@@ -452,6 +452,18 @@ static bool may_go(const struct endpoint *through, struct muster_port *const *po
 }
 
 /* Posts head, value and ports, all of which are taken, the ports on OK. */
+/* OK, CLOSED, or QUEUE_FULL. */
+static enum muster_status room_in(struct endpoint *endpoint)
+{
+    pthread_mutex_lock(&endpoint->lock);
+    struct muster__port *port = endpoint->port;
+    enum muster_status status = !port                                                  ? MUSTER_CLOSED
+                                : muster__port_backlog(port).bytes < MUSTER__PORT_FULL ? MUSTER_OK
+                                                                                       : MUSTER_QUEUE_FULL;
+    pthread_mutex_unlock(&endpoint->lock);
+    return status;
+}
+
 static enum muster_status send(struct endpoint *endpoint, struct muster_value *take_head,
                                struct muster_value *take_value, struct muster_port *const *take_ports,
                                size_t port_count)
@@ -459,8 +471,8 @@ static enum muster_status send(struct endpoint *endpoint, struct muster_value *t
     enum muster_status status = check(endpoint);
     if (status == MUSTER_OK && port_count && (!take_ports || !may_go(endpoint, take_ports, port_count)))
         status = MUSTER_INVALID_ARGUMENT;
-    if (status == MUSTER_OK && !is_open(endpoint))
-        status = MUSTER_CLOSED;
+    if (status == MUSTER_OK)
+        status = room_in(endpoint);
     if (status != MUSTER_OK) {
         muster_value_release(take_head);
         muster_value_release(take_value);

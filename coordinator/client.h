@@ -50,7 +50,7 @@ MUSTER_API void muster_port_set_handler(struct muster_port *port, muster_port_me
                                         muster_port_close_fn *on_close, void *user_data);
 /* To the other end.  Takes the value (NULL: undefined) and, on MUSTER_OK, the ports: to the one that is sent on
  * nothing comes any more, but `on_close` if it had handlers.  CLOSED; INVALID_ARGUMENT: a port is named twice, is
- * closed, or is the one that it would go through. */
+ * closed, or is the one that it would go through; QUEUE_FULL: 256 MiB wait at the other end. */
 MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_port_post(struct muster_port *port,
                                                                  struct muster_value *take_value,
                                                                  struct muster_port *const *take_ports,

@@ -325,24 +325,29 @@ void muster__op_client_open(struct muster__ask *ask)
     const struct muster_value *options = muster__ask_argument(ask, 0);
     const struct muster__context *parent = parent_of(ask, options);
     const char *url = muster__text_of(muster_value_get(options, "url"));
-    bool inherits = url && muster__inherits_controller(url);
+    bool inherits = url && muster__inherits_controller(url), is_opaque = url && !inherits && muster__is_opaque(url);
+    char *own_key = is_opaque ? muster__format("null %llu", (unsigned long long)++ask->context->muster->worlds->next_id)
+                              : NULL;
     const struct muster__context_options opened = {
         .type = MUSTER__WORKER_CLIENT,
         .url = url,
         .origin = inherits ? parent->origin : NULL,
-        .storage_key = inherits ? parent->storage_key : NULL,
+        .storage_key = inherits ? parent->storage_key : own_key,
         .frame_type = muster__text_of(muster_value_get(options, "frameType")),
         .controller = parent->client ? parent->client->controller : NULL,
         .place = parent->place,
         .version = ask->context->version, /* whose trust and loader its workers get */
     };
     struct muster__port *port = muster__ask_take_port(ask);
-    if (ask->context->type != MUSTER__WORKER_CLIENT || !port || !url || (!inherits && !strstr(url, "://"))) {
+    if (ask->context->type != MUSTER__WORKER_CLIENT || !port || !url ||
+        (!inherits && !is_opaque && !strstr(url, "://"))) {
+        free(own_key);
         muster__port_release(port);
         muster__ask_fail(ask, "TypeError", "a page opens another with a URL and a port");
         return;
     }
-    struct muster__context *context = muster__context_new(ask->context->muster, &opened);
+    struct muster__context *context = is_opaque && !own_key ? NULL : muster__context_new(ask->context->muster, &opened);
+    free(own_key);
     if (context && muster__context_open(context, &port) == MUSTER_OK)
         muster__ask_answer(ask, muster__tree_environment(context));
     else
@@ -450,7 +455,8 @@ void muster__op_version_post(struct muster__ask *ask)
     bool same = version && version->type == MUSTER__WORKER_SERVICE &&
                 (!*version->storage_key || !*context->storage_key ||
                  strcmp(version->storage_key, context->storage_key) == 0);
-    if (!same || !muster__version_listens(version, "message")) {
+    bool is_over = same && strcmp(atomic_load(&version->state), "redundant") == 0; /* though it may run for a while */
+    if (!same || is_over || !muster__version_listens(version, "message")) {
         muster__ask_answer(ask, NULL); /* it is redundant, or not for this one: dropped */
         return;
     }

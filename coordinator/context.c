@@ -187,7 +187,9 @@ struct muster__context *muster__context_new(struct muster *muster, const struct 
     context->url = muster__strdup(options->url);
     context->place = muster__strdup(
         options->place && muster__inherits_controller(options->url) ? options->place : options->url);
-    context->origin = options->origin ? muster__strdup(options->origin) : muster__origin_of(options->url);
+    context->origin = options->origin                 ? muster__strdup(options->origin)
+                      : muster__is_opaque(options->url) ? muster__strdup("null")
+                                                        : muster__origin_of(options->url);
     context->storage_key =
         options->storage_key ? muster__strdup(options->storage_key) : muster__origin_of(options->url);
     context->name = muster__strdup(options->name ? options->name : "");

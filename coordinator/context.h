@@ -205,5 +205,7 @@ struct muster_value *muster__tree_source(const struct muster__context *context);
 
 /* "https://example.org" of any URL with "://"; "" of a path.  NULL: out of memory. */
 char *muster__origin_of(const char *url);
+/* Whether its origin is one that nobody else has: a data: URL's, and that of blobs which scripts of such a one make. */
+bool muster__is_opaque(const char *url);
 
 #endif

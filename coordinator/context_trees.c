@@ -140,6 +140,11 @@ struct muster_value *muster__tree_source(const struct muster__context *context)
     return MUSTER__OBJECT({"source", source});
 }
 
+bool muster__is_opaque(const char *url)
+{
+    return strncasecmp(url, "data:", 5) == 0 || strncmp(url, "blob:null/", 10) == 0;
+}
+
 char *muster__origin_of(const char *url)
 {
     if (strncmp(url, "blob:", 5) == 0) /* that of whoever made it */

@@ -43,6 +43,13 @@ static void leave_tenant(struct muster__context_worker *worker)
     free(tenant);
 }
 
+/* What a worker makes counts where the worker does: a data: URL has a key of its own, and no bound of its own. */
+static const char *tenant_key_of(const struct muster__context *maker)
+{
+    const struct muster__context_worker *worker = maker->version ? maker->version->worker : NULL;
+    return worker && worker->tenant ? worker->tenant->storage_key : maker->storage_key;
+}
+
 static enum muster_status join_tenant(struct muster__context_worker *worker, const char *storage_key,
                                       struct muster_error *error)
 {
@@ -108,7 +115,7 @@ enum muster_status muster__context_worker_init(struct muster__context_worker *wo
         worker->inside = *options->take_inside;
         *options->take_inside = NULL;
     }
-    enum muster_status status = join_tenant(worker, options->maker->storage_key, error);
+    enum muster_status status = join_tenant(worker, tenant_key_of(options->maker), error);
     if (status == MUSTER_OK)
         status = muster__version_new_plain(muster, &registration, options->maker, options->type, options->name,
                                            &worker->version, error);
@@ -199,8 +206,7 @@ static bool is_one_of(const char *text, const char *const *words)
 static bool is_same_origin(const struct muster__context *context, const char *url)
 {
     char *origin = muster__origin_of(url);
-    bool same = origin && (strcmp(origin, context->origin) == 0 || strncasecmp(url, "data:", 5) == 0 ||
-                           strncmp(url, "blob:null/", 10) == 0 ||
+    bool same = origin && (strcmp(origin, context->origin) == 0 || muster__is_opaque(url) ||
                            (!*origin && context->is_embedder));
     free(origin);
     return same;

@@ -299,7 +299,9 @@ enum muster_status muster__version_new_plain(struct muster *muster, const struct
     version->key = muster__format("worker %llu", (unsigned long long)++muster->own.next_plain);
     version->name = muster__strdup(name);
     free(version->storage_key);
-    version->storage_key = muster__strdup(maker->storage_key);
+    version->storage_key = strncasecmp(options->script, "data:", 5) == 0 && version->key
+                               ? muster__format("null %s", version->key)
+                               : muster__strdup(maker->storage_key);
     if (!version->key || !version->name || !version->storage_key || !live_with(version, maker->version)) {
         muster__version_release(version);
         return MUSTER_NO_MEMORY;

@@ -247,7 +247,7 @@ static struct child_request *new_request(struct child_worker *worker,
     request->id = worker->id;
     request->node.id = message->actor;
     request->word = message->request.started_word;
-    request->control = message->request.kind == MUSTER__REQUEST_LIFECYCLE;
+    request->control = message->flags & MUSTER__WIRE_FLAG_CONTROL;
     muster__request_init(&request->request, &request_class, message->request.kind, NULL);
     request->request.received_us = muster__now_us();
     request->request.keepalive_until_us = message->request.keepalive_until_us;

@@ -148,6 +148,7 @@ static enum muster_status send_opening(struct process_request *request, struct m
 {
     struct process_host *host = request->worker->host;
     struct muster__wire_message message = {.type = MUSTER__WIRE_REQUEST,
+                                           .flags = request->control ? MUSTER__WIRE_FLAG_CONTROL : 0,
                                            .worker = request->worker->id,
                                            .actor = request->node.id};
     message.request.kind = base->kind;

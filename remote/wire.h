@@ -66,6 +66,7 @@ enum muster__wire_flag {
     MUSTER__WIRE_FLAG_RESPONSE = 2, /* BODY...: of the answer's body, not of the request's */
     MUSTER__WIRE_FLAG_UNNAMED = 4,  /* PORT_CLOSE: no message names it, and none will */
     MUSTER__WIRE_FLAG_MOVED = 8,    /* PORT_CLOSE: only the number is over, the port goes on elsewhere */
+    MUSTER__WIRE_FLAG_CONTROL = 16, /* REQUEST: past the worker's slot, behind what went past it before */
 };
 
 /* X(symbol, number, who sends it, its actor, its worker, its flags, may it be refused when a queue
@@ -78,7 +79,7 @@ enum muster__wire_flag {
     X(HELLO, 1, BOTH, NONE, NONE, 0, false)                                                        \
     /* parent -> child */                                                                          \
     X(START, 2, PARENT, NONE, SOME, 0, false)                                                      \
-    X(REQUEST, 3, PARENT, OPENS, SOME, 0, true)                                                    \
+    X(REQUEST, 3, PARENT, OPENS, SOME, MUSTER__WIRE_FLAG_CONTROL, true)                            \
     X(STOP, 4, PARENT, NONE, SOME, 0, false)                                                       \
     X(CANCEL_WORKER, 5, PARENT, NONE, SOME, 0, false)                                              \
     X(LOADED, 6, PARENT, ANSWERER, SOME, 0, false)                                                 \

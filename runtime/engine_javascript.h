@@ -421,6 +421,7 @@ MUSTER__JS_CALLBACK(muster__js_native_port_listen);
 MUSTER__JS_CALLBACK(muster__js_native_port_close);
 MUSTER__JS_CALLBACK(muster__js_native_port_take);
 MUSTER__JS_CALLBACK(muster__js_native_port_backlog);
+MUSTER__JS_CALLBACK(muster__js_native_port_is_full);
 MUSTER__JS_CALLBACK(muster__js_native_host_port);
 MUSTER__JS_CALLBACK(muster__js_native_own_port);
 MUSTER__JS_CALLBACK(muster__js_native_realm_open);

@@ -71,6 +71,8 @@ NATIVE(utf8Decode)
     MUSTER_CHECK(count >= 1);
     if (!muster__js_view(context, arguments[0], &bytes))
         return muster__js_throw(context, "TypeError", "these are no bytes", exception);
+    if (count > 2 && JSValueToNumber(context, arguments[2], NULL) < (double)bytes.length)
+        bytes.length = (size_t)JSValueToNumber(context, arguments[2], NULL);
     return muster__js_decode_utf8(context, (const unsigned char *)bytes.data, bytes.length,
                                   count > 1 && JSValueToBoolean(context, arguments[1]), exception);
 }
@@ -655,6 +657,7 @@ static const JSStaticFunction functions[] = {
     {"portClose", muster__js_native_port_close, kJSPropertyAttributeReadOnly},
     {"portTake", muster__js_native_port_take, kJSPropertyAttributeReadOnly},
     {"portBacklog", muster__js_native_port_backlog, kJSPropertyAttributeReadOnly},
+    {"portIsFull", muster__js_native_port_is_full, kJSPropertyAttributeReadOnly},
     {"hostPort", muster__js_native_host_port, kJSPropertyAttributeReadOnly},
     {"ownPort", muster__js_native_own_port, kJSPropertyAttributeReadOnly},
     {"realmOpen", muster__js_native_realm_open, kJSPropertyAttributeReadOnly},

@@ -552,7 +552,7 @@ static JSValueRef post(struct muster__realm *realm, JSContextRef context, struct
     return JSValueMakeUndefined(context);
 }
 
-/* portSend(handle): what is in the outbox; it has no buffers and no ports. */
+/* portSend(handle): what is in the outbox; it has no buffers and no ports.  False: too much waits there. */
 MUSTER__JS_CALLBACK(muster__js_native_port_send)
 {
     struct muster__realm *realm = muster__js_of(context);
@@ -564,6 +564,8 @@ MUSTER__JS_CALLBACK(muster__js_native_port_send)
     (void)count;
     if (!record->end)
         return NULL;
+    if (muster__port_is_full(record->end))
+        return JSValueMakeBoolean(context, false);
     if (length <= MUSTER__PORT_SMALL) {
         if (!muster__port_post_small(record->end, realm->outbox_memory, length))
             muster__js_out_of_memory(context, exception);
@@ -592,7 +594,7 @@ static size_t length_of(struct muster__realm *realm, JSContextRef context, JSVal
 
 /* portPost(handle, array, length, buffers, handles, head): array and length as the encoder left them (length
  * -1: no data); the lists may be null; head is a plain value, or undefined.  handle null: to nobody, but the
- * ends are lost to the script all the same. */
+ * ends are lost to the script all the same.  False: too much waits there, and nothing was sent. */
 MUSTER__JS_CALLBACK(muster__js_native_port_post)
 {
     struct muster__realm *realm = muster__js_of(context);
@@ -601,9 +603,13 @@ MUSTER__JS_CALLBACK(muster__js_native_port_post)
     (void)function;
     (void)this_object;
     MUSTER_CHECK(count == 6);
+    struct record *record = JSValueIsObject(context, arguments[0]) ? record_of(arguments[0]) : NULL;
+    bool is_plain = JSValueIsUndefined(context, arguments[5]);
+    if (is_plain && record && record->end && muster__port_is_full(record->end)) /* before anything is transferred */
+        return JSValueMakeBoolean(context, false);
     double length = JSValueToNumber(context, arguments[2], NULL);
     size_t port_count = length_of(realm, context, arguments[4]);
-    if (!JSValueIsUndefined(context, arguments[5])) {
+    if (!is_plain) {
         head = muster__js_to_tree(realm, context, arguments[5], MUSTER__JS_ANY_DEPTH, &is_rich, exception);
         if (!head && !*exception)
             return muster__js_throw(context, "TypeError", "this is no plain value", exception);
@@ -615,7 +621,6 @@ MUSTER__JS_CALLBACK(muster__js_native_port_post)
         muster_value_release(head);
         return JSValueMakeUndefined(context);
     }
-    struct record *record = JSValueIsObject(context, arguments[0]) ? record_of(arguments[0]) : NULL;
     return post(realm, context, record, head, data, port_count, arguments[4], exception);
 }
 
@@ -667,6 +672,17 @@ MUSTER__JS_CALLBACK(muster__js_native_port_listen)
     if (atomic_load(&record->is_told)) /* before */
         push_ready(record->hub, record);
     return JSValueMakeUndefined(context);
+}
+
+/* portIsFull(handle) */
+MUSTER__JS_CALLBACK(muster__js_native_port_is_full)
+{
+    struct record *record = JSValueIsObject(context, arguments[0]) ? record_of(arguments[0]) : NULL;
+    (void)function;
+    (void)this_object;
+    (void)count;
+    (void)exception;
+    return JSValueMakeBoolean(context, record && record->end && muster__port_is_full(record->end));
 }
 
 /* portClose(handle) */

@@ -462,7 +462,7 @@ void muster__port_post(struct muster__port *port, struct muster__port_message *t
     muster__port_message_destroy(take_message);
 }
 
-/* The channel's lock is held, or it is the reader's thread that asks. */
+/* The channel's lock is held, or it is the reader's thread that asks, or the poster's. */
 static struct muster__port_backlog waiting_at(const struct muster__port *port)
 {
     return (struct muster__port_backlog){port->posted.messages - atomic_load(&port->taken_messages),
@@ -658,6 +658,11 @@ struct muster__port_backlog muster__port_backlog(const struct muster__port *port
     struct muster__port_backlog waiting = waiting_at(other_end(port));
     pthread_mutex_unlock(&channel->lock);
     return waiting;
+}
+
+bool muster__port_is_full(const struct muster__port *port)
+{
+    return waiting_at(other_end(port)).bytes >= MUSTER__PORT_FULL;
 }
 
 void muster__port_watch(struct muster__port *port, size_t bytes)

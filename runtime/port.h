@@ -95,6 +95,10 @@ struct muster__port_backlog {
     size_t messages, bytes;
 };
 struct muster__port_backlog muster__port_backlog(const struct muster__port *port);
+/* So much waits there that a script's next message is refused: its reader does not read.  One message may be longer
+ * than that.  Thread: the poster's. */
+#define MUSTER__PORT_FULL (256u << 20)
+bool muster__port_is_full(const struct muster__port *port);
 
 /* `drained` comes once as soon as no more than `bytes` wait at the other end; perhaps before this returns.  Not
  * when that is closed: then `ready` comes. */

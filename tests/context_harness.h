@@ -510,8 +510,6 @@ struct heard {
     struct counter messages, closes, controllers;
     char text[200];
     struct muster_port *port; /* the last that came */
-    bool failed;
-    char error[200];
 };
 
 static inline void heard_init(struct heard *heard)
@@ -544,8 +542,7 @@ static inline void on_port_close(struct muster_port *port, const struct muster_e
 {
     struct heard *heard = user_data;
     (void)port;
-    heard->failed = error != NULL;
-    snprintf(heard->error, sizeof(heard->error), "%s", error && error->message ? error->message : "");
+    (void)error;
     counter_add(&heard->closes, 1);
 }
 

@@ -1,5 +1,6 @@
 /* tests/hostile_child_worker.c - a shared object with a native worker that goes to the limits of its process, and
- * tries what a wall forbids.  Each event is one attempt; what comes of it is the event's result. */
+ * tries what a wall forbids.  Each event is one attempt; what comes of it is the event's result.  It forks without the
+ * handlers of a fork, which may wait for a thread of the process. */
 #include "runtime/native.h"
 
 #include <errno.h>
@@ -59,7 +60,7 @@ static void start_children(struct muster_native *worker, struct muster_event *ev
     (void)worker;
     (void)state;
     while (count < wanted && !problem) {
-        pid_t child = fork();
+        pid_t child = _Fork();
         if (child == 0)
             linger();
         problem = child < 0 ? errno : 0;
@@ -79,10 +80,10 @@ static void leave(struct muster_native *worker, struct muster_event *event, void
         answer(event, errno, 0);
         return;
     }
-    pid_t child = fork();
+    pid_t child = _Fork();
     if (child == 0) {
         setsid();
-        if (fork() != 0)
+        if (_Fork() != 0)
             _exit(0);
         self = getpid();
         if (write(ends[1], &self, sizeof self) == (ssize_t)sizeof self)
@@ -134,7 +135,7 @@ static void break_out(struct muster_native *worker, struct muster_event *event, 
     done += socket(AF_INET, SOCK_STREAM, 0) >= 0;
     done += socket(AF_UNIX, SOCK_STREAM, 0) >= 0;
     done += kill(getppid(), 0) == 0;
-    pid_t child = fork();
+    pid_t child = _Fork();
     if (child == 0)
         _exit(0);
     done += child > 0;

@@ -106,7 +106,8 @@ START_TEST(every_key_arrives_where_it_belongs)
              "             \"process_files\": 64, \"process_children\": 3, \"process_cpu\": \"90s\"}}],\n"
              " \"idle_timeout\": \"1m\", \"grace_timeout\": \"2s\", \"event_timeout\": \"3s\", \"body_limit\": 512,\n"
              " \"placement\": \"affinity\", \"processes\": 3, \"process_memory\": \"1m\", \"process_files\": 100,\n"
-             " \"process_children\": 8, \"process_cpu\": \"1m\"}"),
+             " \"process_children\": 8, \"process_cpu\": \"1m\",\n"
+             " \"worker_limit\": 5, \"registration_limit\": 6, \"stored_limit\": \"7k\"}"),
         MUSTER_OK);
     ck_assert_uint_eq(app.count, 2);
     ck_assert(app.scopes[0].module && app.scopes[0].lazy && app.scopes[0].trust == MUSTER_TRUST_SCRIPT);
@@ -132,6 +133,9 @@ START_TEST(every_key_arrives_where_it_belongs)
     ck_assert_uint_eq(app.process.files, 100);
     ck_assert_uint_eq(app.process.children, 8);
     ck_assert_uint_eq(app.process.cpu_ms, 60000);
+    ck_assert_uint_eq(app.each_key.workers, 5);
+    ck_assert_uint_eq(app.each_key.registrations, 6);
+    ck_assert_uint_eq(app.each_key.stored, 7 << 10);
     ck_assert_int_eq(api->line, 3);
     ck_assert_uint_eq(app.idle_ms, 60000);
     ck_assert_uint_eq(app.grace_ms, 2000);

@@ -328,6 +328,24 @@ def a_page_that_runs_makes_workers_of_files_and_from_a_server():
 
 
 @test
+def a_worker_from_a_data_url_shares_no_channel_with_who_made_it():
+    with Folder({"page.js": """
+            const page = new BroadcastChannel('x');
+            page.onmessage = (event) => console.log('the page heard', event.data);
+            const source = `const from = new BroadcastChannel('x'), to = new BroadcastChannel('x');
+                to.onmessage = (event) => postMessage(event.data + ' from ' + event.origin);
+                from.postMessage('hello');`;
+            const worker = new Worker('data:text/javascript,' + encodeURIComponent(source));
+            worker.onmessage = ({ data }) => {
+                console.log(data);
+                close();
+            };"""}) as folder:
+        for placement in ("thread", "process"):
+            words = ("run", "--type", "client", "--url", "https://a.test/", "--placement", placement, "--timeout", "20s")
+            equal(run(*words, folder / "page.js"), (0, "hello from null\n", ""))
+
+
+@test
 def run_installs_and_activates_a_service_worker_and_lets_it_finish():
     with Folder({"a.js": """
             addEventListener('install', (event) => event.waitUntil(later('installed')));

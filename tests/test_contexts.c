@@ -590,6 +590,34 @@ START_TEST(a_frame_without_a_place_of_its_own_is_its_parents) /* SW-CLI-2 */
 }
 END_TEST
 
+/* The storage key of the next page that the realm opens at that URL. */
+static void open_opaque(struct realm *realm, const char *url, char ret_key[64])
+{
+    struct muster__port *ends[2];
+    ck_assert_int_eq(muster__port_pair(ends), MUSTER_OK);
+    double id = ask_with(realm, "client.open", MUSTER__OBJECT({"url", muster__tree_text(url)}), NULL, ends[1]);
+    struct muster__port_message *message = answer(realm, id, true);
+    const struct muster_value *environment = muster_value_at(message->head, 3);
+    ck_assert_str_eq(text_of(environment, "origin"), "null");
+    snprintf(ret_key, 64, "%s", text_of(environment, "storageKey"));
+    muster__port_message_destroy(message);
+    muster__port_close(ends[0]);
+    muster__port_release(ends[0]);
+}
+
+START_TEST(a_page_at_a_data_url_shares_nothing_with_any_other)
+{
+    char keys[2][64];
+    struct realm *client = page("https://a.test/");
+    for (int i = 0; i < 2; i++)
+        open_opaque(client, "data:text/html,x", keys[i]);
+    ck_assert_str_ne(keys[0], "");
+    ck_assert_str_ne(keys[0], "https://a.test");
+    ck_assert_str_ne(keys[0], keys[1]);
+    realm_close(client);
+}
+END_TEST
+
 /* ---- shared workers ---- */
 
 START_TEST(all_who_name_the_same_worker_share_one) /* SHW-2, SHW-5 */
@@ -1386,6 +1414,7 @@ int main(void)
     tcase_add_test(clients, a_message_for_another_storage_key_is_dropped);
     tcase_add_test(clients, a_page_opens_another_whose_port_is_its_life);
     tcase_add_test(clients, a_frame_without_a_place_of_its_own_is_its_parents);
+    tcase_add_test(clients, a_page_at_a_data_url_shares_nothing_with_any_other);
     tcase_add_test(shared, all_who_name_the_same_worker_share_one);
     tcase_add_test(shared, other_names_and_storage_keys_are_other_workers);
     tcase_add_test(shared, other_options_do_not_join_a_worker);

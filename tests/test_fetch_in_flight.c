@@ -196,7 +196,8 @@ static void assert_ok(struct muster_handle *handle, struct muster_result *ret_re
 static void begin(const struct muster_options *options, enum muster_trust trust)
 {
     const struct muster_registration_options script = {
-        .size = sizeof script, .scope = "/", .script = "app.js", .trust = trust};
+        .size = sizeof script, .scope = "/", .script = "app.js", .trust = trust,
+        .lazy = true}; /* else it might have been idle for too long before its event comes */
     struct muster_error error = {0};
     struct muster_handle *handle = NULL;
     struct muster_result result = {0};

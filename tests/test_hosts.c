@@ -222,6 +222,41 @@ START_TEST(requests_keep_their_order)
 }
 END_TEST
 
+/* As messages to a worker that installs do: its slot is not open yet. */
+START_TEST(what_passes_the_slot_keeps_its_order_whatever_it_is)
+{
+    enum { COUNT = 400 };
+    struct place place;
+    struct errand *errands = calloc(COUNT, sizeof *errands), last;
+    make_service(_i);
+    make_place(&place, "let turns = 0, swapped = 0;\n"
+                       "addEventListener('message', () => { swapped += turns++ % 2; });\n"
+                       "addEventListener('install', () => { swapped += 1 - turns++ % 2; });\n"
+                       "addEventListener('fetch', (event) => event.respondWith(new Response(turns + ' ' + swapped)));\n");
+    start_worker(&place, "javascript", (struct muster__worker_limits){0}, NULL);
+    WAIT_FOR(place.started);
+    ck_assert_msg(place.start_status == MUSTER_OK, "%s", place.start_error);
+    for (int i = 0; i < COUNT; i++) {
+        init_errand(&errands[i], i % 2 ? MUSTER__REQUEST_LIFECYCLE : MUSTER__REQUEST_MESSAGE,
+                    i % 2 ? "install" : "message");
+        place.worker->class->control(place.worker, &errands[i].request);
+        muster__request_release(&errands[i].request);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        finish_errand(&errands[i]);
+        ck_assert_int_eq(errands[i].status, MUSTER_OK);
+    }
+    ck_assert(open_worker(&place));
+    fetch(&place, &last, "http://x/", NULL);
+    finish_errand(&last);
+    ck_assert_str_eq(last.text, "400 0");
+    stop_worker(&place);
+    release_place(&place);
+    end_service();
+    free(errands);
+}
+END_TEST
+
 /* Writes all of it from a thread of its own, while the answer is read. */
 struct writer {
     struct muster_stream *stream;
@@ -642,6 +677,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("both");
     tcase_add_loop_test(tc, it_starts_serves_and_stops, 0, HOST_COUNT);
     tcase_add_loop_test(tc, requests_keep_their_order, 0, HOST_COUNT);
+    tcase_add_loop_test(tc, what_passes_the_slot_keeps_its_order_whatever_it_is, 0, HOST_COUNT);
     tcase_add_loop_test(tc, bodies_of_any_size_stream_both_ways, 0, HOST_COUNT);
     tcase_add_loop_test(tc, an_error_in_a_handler_stays_inside, 0, HOST_COUNT);
     tcase_add_loop_test(tc, a_script_that_fails_says_where, 0, HOST_COUNT);

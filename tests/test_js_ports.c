@@ -206,6 +206,19 @@ START_TEST(a_transfer_list_has_rules)
 }
 END_TEST
 
+START_TEST(a_queue_that_nobody_reads_refuses_in_the_end_and_transfers_nothing)
+{
+    start(&one, "const a = new MessageChannel(), mebibytes = new Uint8Array(130 << 20);\n"
+                "a.port1.postMessage(mebibytes); a.port1.postMessage(mebibytes);\n"
+                "const last = new ArrayBuffer(4);\n"
+                "for (const f of [() => a.port1.postMessage(1), () => a.port1.postMessage(last, [last])]) {\n"
+                "  try { f(); console.log('sent'); } catch (e) { console.log(e instanceof DOMException, e.name, last.byteLength); }\n"
+                "}\n"
+                "a.port2.onmessage = () => { a.port2.onmessage = null; a.port1.postMessage(2); console.log('sent'); };");
+    assert_console(&one, "info true QuotaExceededError 4\ninfo true QuotaExceededError 4\ninfo sent\n");
+}
+END_TEST
+
 START_TEST(a_refused_message_transfers_nothing)
 {
     start(&one, "const a = new MessageChannel(), b = new MessageChannel(), buffer = new ArrayBuffer(4);\n"
@@ -300,6 +313,7 @@ START_TEST(closing_is_heard_by_a_port_that_was_not_started)
 }
 END_TEST
 
+#if !defined(__SANITIZE_THREAD__)
 START_TEST(a_port_that_is_collected_closes_its_channel)
 {
     start(&one, "let far = new MessageChannel();\n"
@@ -315,6 +329,7 @@ START_TEST(a_port_that_is_collected_closes_its_channel)
     assert_console(&one, "info closed\n");
 }
 END_TEST
+#endif
 
 START_TEST(a_port_with_a_listener_is_not_collected)
 {
@@ -778,6 +793,7 @@ static Suite *ports_suite(void)
     tcase_add_test(tcase, many_messages_leave_a_turn_to_others);
     tcase_add_test(tcase, what_cannot_be_cloned_is_refused_at_once);
     tcase_add_test(tcase, a_transfer_list_has_rules);
+    tcase_add_test(tcase, a_queue_that_nobody_reads_refuses_in_the_end_and_transfers_nothing);
     tcase_add_test(tcase, a_refused_message_transfers_nothing);
     tcase_add_test(tcase, what_a_getter_throws_goes_before_what_cannot_be_transferred);
     tcase_add_test(tcase, a_getter_may_post_while_its_object_is_posted);
@@ -786,7 +802,9 @@ static Suite *ports_suite(void)
     tcase_add_test(tcase, a_channel_whose_far_end_is_sent_into_itself_is_lost_silently);
     tcase_add_test(tcase, closing_is_heard_after_the_mail);
     tcase_add_test(tcase, closing_is_heard_by_a_port_that_was_not_started);
+#if !defined(__SANITIZE_THREAD__) /* there the engine does not collect: scripts/run_tests.py says why */
     tcase_add_test(tcase, a_port_that_is_collected_closes_its_channel);
+#endif
     tcase_add_test(tcase, a_port_with_a_listener_is_not_collected);
     tcase_add_test(tcase, a_worker_that_dies_closes_its_ports);
     tcase_add_test(tcase, the_backlog_of_a_port_is_known);

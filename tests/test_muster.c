@@ -217,7 +217,10 @@ static const struct script {
     {"throws.lua", "local a = 1\nerror('boom')\n"},
     {"throws.js", "const a = 1;\nthrow new Error('boom');\n"},
     {"install.lua", "muster.on('install', function()\n  error('not today')\nend)\n"},
-    {"install.js", "addEventListener('install', () => {\n  throw new Error('not today');\n});\n"},
+    {"install.js", "addEventListener('install', event =>\n"
+                   "  event.waitUntil(Promise.reject(new Error('not today'))));\n"},
+    {"noisy.js", "addEventListener('install', () => {\n  throw new Error('not today');\n});\n"
+                 "addEventListener('fetch', event => event.respondWith(new Response('all the same')));\n"},
     {"hangs.lua", "muster.on('install', function(event)\n"
                   "  event:wait_until(function() muster.sleep(2000000000) end)\n"
                   "end)\n"},
@@ -1241,7 +1244,7 @@ END_TEST
 START_TEST(an_error_in_install_reaches_who_registered)
 {
     begin();
-    assert_register_fails(_i, "install", MUSTER_SCRIPT_ERROR, "not today", 2);
+    assert_register_fails(_i, "install", is_lua(_i) ? MUSTER_SCRIPT_ERROR : MUSTER_REJECTED, "not today", 2);
 }
 END_TEST
 
@@ -1268,6 +1271,15 @@ START_TEST(those_who_wait_for_a_failing_start_hear_why)
         ck_assert_ptr_nonnull(strstr(result.error->message, "boom"));
         muster_handle_release(handles[i]);
     }
+}
+END_TEST
+
+START_TEST(a_listener_of_install_that_throws_is_reported_and_the_version_installs)
+{
+    begin();
+    const struct muster_registration_options with = registration("/", JAVASCRIPT, "noisy.js");
+    await_ok(begin_register(&with));
+    assert_answer("http://a.test/x", "all the same");
 }
 END_TEST
 
@@ -2029,6 +2041,7 @@ static void add_engine_tests(Suite *suite)
     tcase_add_loop_test(failures, an_error_in_install_reaches_who_registered, LUA, ENGINE_COUNT);
     tcase_add_loop_test(failures, a_script_that_is_not_there_reaches_who_registered, LUA, ENGINE_COUNT);
     tcase_add_loop_test(failures, those_who_wait_for_a_failing_start_hear_why, LUA, ENGINE_COUNT);
+    tcase_add_test(failures, a_listener_of_install_that_throws_is_reported_and_the_version_installs);
     tcase_add_loop_test(failures, a_version_that_fails_leaves_the_old_one_in_place, LUA, ENGINE_COUNT);
     tcase_add_loop_test(failures, a_start_that_takes_too_long_is_given_up, 0, ENGINE_COUNT);
     tcase_add_loop_test(failures, an_install_that_takes_too_long_is_given_up, LUA, ENGINE_COUNT);

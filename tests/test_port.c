@@ -204,6 +204,24 @@ START_TEST(the_backlog_counts_messages_and_bytes)
 }
 END_TEST
 
+START_TEST(a_queue_that_nobody_reads_is_full_in_the_end)
+{
+    struct fixture f;
+    begin(&f);
+    struct muster__port_message *large = number(1), *small = number(2);
+    large->bytes = MUSTER__PORT_FULL - 1;
+    small->bytes = 1;
+    muster__port_post(f.ends[0], large);
+    ck_assert(!muster__port_is_full(f.ends[0]));
+    muster__port_post(f.ends[0], small);
+    ck_assert(muster__port_is_full(f.ends[0]));
+    ck_assert(!muster__port_is_full(f.ends[1]));
+    must_take(f.ends[1], 1);
+    ck_assert(!muster__port_is_full(f.ends[0]));
+    end(&f);
+}
+END_TEST
+
 START_TEST(a_watch_fires_once_when_the_backlog_has_shrunk)
 {
     struct fixture f;
@@ -826,6 +844,7 @@ int main(void)
     tcase_add_test(queue, both_ends_may_post_at_once);
     tcase_add_test(queue, a_message_has_its_head_and_its_data);
     tcase_add_test(queue, the_backlog_counts_messages_and_bytes);
+    tcase_add_test(queue, a_queue_that_nobody_reads_is_full_in_the_end);
     tcase_add_test(queue, a_watch_fires_once_when_the_backlog_has_shrunk);
     suite_add_tcase(suite, queue);
     TCase *closing = tcase_create("closing");

@@ -821,6 +821,36 @@ START_TEST(skip_waiting_resolves_when_the_worker_is_activated) /* SW-SKIP-1 */
 }
 END_TEST
 
+START_TEST(a_message_to_a_redundant_worker_is_dropped_though_it_may_still_run) /* EV-MSG-1 */
+{
+    enum { ROUNDS = 10 };
+    static const char echo[] = "onmessage = (event) => event.source.postMessage(event.data);";
+    char texts[2][100], line[40];
+    live_in(_i);
+    struct realm *realm = page("https://a.test/"), *client = page("https://a.test/page");
+    put(APP "sw.js", echo);
+    ask_register(realm, APP "sw.js", APP);
+    hear_until(realm, "state 1 activated");
+    unsigned registration = registration_of(realm, APP, NULL, NULL);
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        snprintf(texts[i % 2], sizeof(texts[0]), "%s // %u", echo, i);
+        put(APP "sw.js", texts[i % 2]);
+        ask_number(realm, "update", registration);
+        snprintf(line, sizeof(line), "state %u redundant", i);
+        hear_until(realm, line);
+        tell_with(client, "version.post", muster_value_new_number(i), muster_value_new_text("old"), NULL);
+        tell_with(client, "version.post", muster_value_new_number(i + 1), muster_value_new_text("new"), NULL);
+        struct muster__port_message *message = told(client, "message");
+        ck_assert_str_eq(muster__text_of(message->data), "new");
+        muster__port_message_destroy(message);
+        snprintf(line, sizeof(line), "state %u activated", i + 1);
+        hear_until(realm, line);
+    }
+    realm_close(client);
+    realm_close(realm);
+}
+END_TEST
+
 START_TEST(an_instance_that_closes_aborts_what_is_asked)
 {
     struct realm *realm = page("https://a.test/");
@@ -1012,6 +1042,7 @@ int main(void)
     tcase_add_test(asks, ready_waits_for_an_active_worker_of_its_own_url);
     tcase_add_test(asks, navigation_preload_is_kept_with_the_registration);
     tcase_add_test(asks, skip_waiting_resolves_when_the_worker_is_activated);
+    tcase_add_loop_test(asks, a_message_to_a_redundant_worker_is_dropped_though_it_may_still_run, 0, HOME_COUNT);
     tcase_add_test(asks, an_instance_that_closes_aborts_what_is_asked);
     tcase_add_test(web, a_server_says_how_far_its_script_may_reach);
     tcase_add_loop_test(web, what_a_server_lets_be_kept_is_asked_for_as_update_via_cache_says, 0, 3);

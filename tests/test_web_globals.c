@@ -99,6 +99,8 @@ static JSValueRef native_utf8_decode(JSContextRef context, JSObjectRef function,
     if (*exception != NULL)
         return NULL;
     bytes += JSObjectGetTypedArrayByteOffset(context, array, exception);
+    if (count > 2)
+        size = (size_t)JSValueToNumber(context, arguments[2], exception);
     JSChar *text = must(malloc((size + 1) * sizeof(JSChar)));
     size_t length = 0;
     bool all_valid = true;

@@ -5,7 +5,9 @@ No checkout is needed; the tests of a checkout are run by tests/wpt/run.
 import json
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "wpt"))
 import wpt_report # noqa: E402
 import wpt_tests # noqa: E402
-from served import MUSTER, equal, main, test # noqa: E402
+from served import DEADLINE, MUSTER, equal, main, test, without_leak_check # noqa: E402
 
 WPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wpt")
 
@@ -149,7 +151,8 @@ def read_html(html):
         path = os.path.join(folder, "reader.mjs")
         with open(path, "w", encoding="utf-8") as file:
             file.write(script)
-        done = subprocess.run([MUSTER, "run", path], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([MUSTER, "run", path], capture_output=True, text=True, timeout=60, check=False,
+                              env=without_leak_check(os.environ))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -164,6 +167,88 @@ def the_reader_of_html_finds_tags_attributes_and_text():
 def a_script_is_text_until_its_end_tag():
     equal(read_html("<script>if (a < b && '<p>') x();</script>z"),
           [["begin", "script"], ["text", "if (a < b && '<p>') x();"], ["end", "script"], ["text", "z"]])
+
+
+@test
+def within_a_comment_a_script_may_have_script_tags():
+    equal(read_html("<script><!--\nx('<script>y</script>');\n//--></script>z"),
+          [["begin", "script"], ["text", "<!--\nx('<script>y</script>');\n//-->"], ["end", "script"], ["text", "z"]])
+    equal(read_html("<script><!--\nx();</script>z"),
+          [["begin", "script"], ["text", "<!--\nx();"], ["end", "script"], ["text", "z"]])
+    equal(read_html("<script>x('<script>');</script>z"),
+          [["begin", "script"], ["text", "x('<script>');"], ["end", "script"], ["text", "z"]])
+
+
+# What the checkout's own server does, as far as processes go: some are spawned, some are forked, and each holds the pipe.
+CHECKOUT = {
+    "tools/__init__.py": "",
+    "tools/localpaths.py": "",
+    "tools/serve/__init__.py": "",
+    "tools/serve/serve.py": """
+import multiprocessing, os, signal
+
+def stay(pipe):
+    os.write(pipe, b"%d\\n" % os.getpid())
+    signal.pause()
+
+def hold(connection):
+    stay(connection.fileno())
+
+def run(config_path, **_):
+    pipe = int(config_path)
+    for how in ("spawn", "fork"):
+        context = multiprocessing.get_context(how)
+        from multiprocessing.connection import Connection
+        context.Process(target=hold, args=(Connection(os.dup(pipe), readable=False),), daemon=True).start()
+    stay(pipe)
+""",
+}
+
+
+def start_server(folder):
+    """What wpt_server.py starts of a checkout: the process, and where each of its processes keeps an end open."""
+    for path, text in CHECKOUT.items():
+        os.makedirs(os.path.dirname(os.path.join(folder, path)), exist_ok=True)
+        with open(os.path.join(folder, path), "w", encoding="utf-8") as file:
+            file.write(text)
+    ours, theirs = os.pipe()
+    process = subprocess.Popen([sys.executable, os.path.join(WPT, "wpt_server.py"), folder, str(theirs)],
+                               stdin=subprocess.PIPE, pass_fds=[theirs], start_new_session=True)
+    os.close(theirs)
+    file = os.fdopen(ours, encoding="ascii")
+    for _ in range(3):
+        assert file.readline() != "", "a process of the server's did not start"
+    return process, file
+
+
+def must_be_gone(process, held):
+    """Nobody has the pipe open any more."""
+    ended, _, _ = select.select([held], [], [], DEADLINE)
+    if not ended:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert ended, "a process of the server's is still there"
+    equal(held.read(), "")
+
+
+@test
+def no_process_of_the_server_outlives_who_started_it():
+    with tempfile.TemporaryDirectory() as folder:
+        process, held = start_server(folder)
+        with held:
+            process.stdin.close()
+            must_be_gone(process, held)
+        process.wait(DEADLINE)
+
+
+@test
+def no_process_of_the_server_outlives_it_and_who_started_it():
+    with tempfile.TemporaryDirectory() as folder:
+        process, held = start_server(folder)
+        with held:
+            process.kill()
+            process.wait(DEADLINE)
+            process.stdin.close()
+            must_be_gone(process, held)
 
 
 if __name__ == "__main__":

@@ -269,11 +269,14 @@ static void add_samples_of_parent(struct sample *samples, size_t *count)
     struct muster__wire_message with_descriptors = sample_request(MUSTER__WIRE_REQUEST);
     with_descriptors.ticket = 5;
     with_descriptors.descriptor_count = 2;
+    struct muster__wire_message of_control = sample_request(MUSTER__WIRE_REQUEST);
+    of_control.flags = MUSTER__WIRE_FLAG_CONTROL;
     add_sample(samples, count, parent, sample_hello());
     add_sample(samples, count, parent, sample_start());
     add_sample(samples, count, parent, bare);
     add_sample(samples, count, parent, sample_request(MUSTER__WIRE_REQUEST));
     add_sample(samples, count, parent, with_descriptors);
+    add_sample(samples, count, parent, of_control);
     add_sample(samples, count, parent, sample_fetch(MUSTER__WIRE_BODY_NONE));
     add_sample(samples, count, parent, sample_fetch(MUSTER__WIRE_BODY_WHOLE));
     add_sample(samples, count, parent, sample_fetch(MUSTER__WIRE_BODY_STREAM));

@@ -157,7 +157,8 @@ export default function (native) {
                     : { __proto__: type === 'install' ? more().InstallEvent.prototype : extendable,
                         [STATE]: state };
             const failure = run(listeners, list, event, state, global);
-            if (failure !== null) native.fail(id, SCRIPT_ERROR, failure.error);
+            // Install and activate fail by what they wait for alone; the error was reported.
+            if (failure !== null && kind !== 0) native.fail(id, SCRIPT_ERROR, failure.error);
             return state.pending !== 0 ? PENDING : undefined;
         },
         invoke(callback, value) { // a settled host call, a stream that moved

@@ -33,7 +33,9 @@ export const Crypto = finishInterface(class Crypto {
             const { QuotaExceededError } = native.chunk("dom");
             throw new QuotaExceededError(`crypto.getRandomValues: more than ${MOST_BYTES} bytes`);
         }
-        native.randomFill(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+        const bytes = new Uint8Array(array.byteLength); /* the engine could not transfer a buffer that C has seen */
+        native.randomFill(bytes);
+        new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(bytes);
         return array;
     }
 

@@ -7,6 +7,7 @@ import { bytesOf, dictionary, finishFunction, finishInterface, needArguments, us
 
 const { utf8Encode, utf8Decode } = native; /* a look-up there costs as much as the call */
 const NOTHING = new Uint8Array(0);
+const copied = new Uint8Array(4096);
 const UTF8_LABELS = ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8",
     "x-unicode20utf8"];
 const MULTIBYTE = ["big5", "euc-kr", "euc-jp", "iso-2022-jp", "shift_jis", "gbk", "gb18030"];
@@ -82,6 +83,16 @@ function unfinished(bytes) {
     return 0;
 }
 
+/* The engine never again lets go of a buffer whose bytes C has seen, and nobody could transfer it: C sees a copy. */
+function decodeCopy(bytes, fatal) {
+    const { length } = bytes;
+    if (length > copied.length) {
+        return utf8Decode(new Uint8Array(bytes), fatal);
+    }
+    copied.set(bytes);
+    return utf8Decode(copied, fatal, length);
+}
+
 /* The decoder of UTF-8 that remembers what a chunk left unfinished.  It answers
  * like the ones of the other encodings: (bytes, more to come) -> string. */
 function utf8Decoder(fatal, ignoreBom) {
@@ -111,7 +122,7 @@ function utf8Decoder(fatal, ignoreBom) {
             bytes = bytes.subarray(3);
         }
         try {
-            return utf8Decode(bytes, fatal);
+            return decodeCopy(bytes, fatal);
         } catch (error) {
             pending = NOTHING;
             throw error;

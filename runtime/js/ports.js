@@ -97,13 +97,22 @@ function closeBox(box) {
 
 /* ---- out */
 
+function refuseFull() {
+    const { QuotaExceededError } = native.chunk("dom");
+    throw new QuotaExceededError("postMessage: too much waits at the other end, and nobody reads it");
+}
+
 /* With the message, as the encoder has made it. */
 function send(array, length, buffers, hosts, wire) {
+    let isSent;
     if (array === outbox && buffers === null && wire.handle !== null) {
         lengths[0] = length;
-        portSend(wire.handle);
+        isSent = portSend(wire.handle);
     } else {
-        native.portPost(wire.handle, array, length, buffers, hosts, undefined);
+        isSent = native.portPost(wire.handle, array, length, buffers, hosts, undefined);
+    }
+    if (isSent === false) {
+        refuseFull();
     }
 }
 
@@ -162,6 +171,9 @@ function sendWith(box, message, given) {
     if (transfer === undefined || transfer.length === 0) {
         encodeMessage(message, box.wire, send);
         return;
+    }
+    if (native.portIsFull(box.wire.handle)) { /* before anything is transferred */
+        refuseFull();
     }
     sender = box;
     encodeMessage(message, { ...box.wire, transfer, transferHost }, send);

@@ -9,6 +9,9 @@ test("random_values_fill_arrays_of_integers_only", () => {
         && part.subarray(48).every((byte) => byte === 0));
     crypto.getRandomValues(new BigInt64Array(2));
     equal(crypto.getRandomValues(new Uint8Array(65536)).length, 65536);
+    const { buffer } = crypto.getRandomValues(new Uint8Array(4));
+    buffer.transfer();
+    ok(buffer.detached);
     throws("QuotaExceededError", () => crypto.getRandomValues(new Uint8Array(65537)), "too many");
     throws("TypeMismatchError", () => crypto.getRandomValues(new Float32Array(1)));
     throws("TypeMismatchError", () => crypto.getRandomValues(new DataView(new ArrayBuffer(1))));

@@ -14,6 +14,20 @@ test("text_goes_to_utf8_and_back", () => {
     equal(new TextEncoder().encoding, "utf-8");
 });
 
+test("a_buffer_that_was_decoded_can_be_transferred", () => {
+    for (const size of [0, 3, 4096, 4097, 100000]) {
+        const array = new Uint8Array(size).fill(0x61);
+        const decoder = new TextDecoder();
+        equal(decoder.decode(array), "a".repeat(size));
+        equal(decoder.decode(array.subarray(1), { stream: true }), "a".repeat(Math.max(size - 1, 0)));
+        const { buffer } = array;
+        equal(buffer.transfer().byteLength, size);
+        ok(buffer.detached);
+        equal(array.length, 0);
+        equal(decoder.decode(array), "");
+    }
+});
+
 test("encodeInto_stops_before_a_character_that_does_not_fit", () => {
     const encoder = new TextEncoder();
     for (let size = 0; size <= utf8.length + 2; size++) {

@@ -42,15 +42,35 @@ export function readHtml(html, build) {
     text(html.length);
 }
 
+/* Where the text of an element ends whose start tag was read; within <!-- a script may have a pair of script tags. */
+function endOfText(html, name, at) {
+    const marks = new RegExp(`<!--|-->|<${name}(?=[\\s/>])|</${name}(?=[\\s/>])`, "gi");
+    let isEscaped = false, isTwice = false;
+    marks.lastIndex = at;
+    for (let match; (match = marks.exec(html)) !== null;) {
+        if (match[0] === "<!--") {
+            isEscaped = name === "script";
+            marks.lastIndex -= 2; /* <!--> is both */
+        } else if (match[0] === "-->") {
+            isEscaped = isTwice = false;
+        } else if (match[0][1] !== "/") {
+            isTwice = isEscaped;
+        } else if (isTwice) {
+            isTwice = false;
+        } else {
+            return match.index;
+        }
+    }
+    return html.length;
+}
+
 /* The start tag was read; answers where to go on. */
 function readElement(html, build, name, attributes, at) {
     build.begin(name, attributes, EMPTY.has(name));
     if (!RAW.has(name)) {
         return at;
     }
-    const rest = new RegExp(`</${name}[\\s>]`, "gi");
-    rest.lastIndex = at;
-    const end = rest.exec(html)?.index ?? html.length;
+    const end = endOfText(html, name, at);
     const inside = html.slice(at, end);
     if (inside !== "") {
         build.text(name === "title" || name === "textarea" ? decodeEntities(inside) : inside);

@@ -1,11 +1,11 @@
 """tests/wpt/wpt_server.py - the checkout's own server, wptserve, on loopback.
 
 As a module: `with Server(checkout) as server:` starts it and ends it.  As a program (that is how the module starts it, for
-the checkout's code starts processes of its own): serves until its standard input is closed.
+the checkout's code starts processes of its own): serves until its standard input is closed.  Each of those processes
+has that input as well and ends by itself, so that none stays when the others, or who asked for them, were killed.
 """
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -47,11 +47,7 @@ class Server:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL) # its own session: its servers and nothing else
-            self.process.wait()
+        self.process.wait()
         self.log.close()
         self.folder.cleanup()
 
@@ -93,13 +89,21 @@ def serve(checkout, config):
     from tools import localpaths # noqa: F401  puts the checkout's own modules on the path
     from tools.serve import serve as wptserve
 
-    def end_with_input():
-        while os.read(0, 4096): # not by way of sys.stdin: its lock would be held in the processes that are forked
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=end_with_input, daemon=True).start()
     wptserve.run(venv=None, config_path=config, h2=False)
 
 
+def watch_input():
+    threading.Thread(target=end_with_input, daemon=True).start()
+
+
+def end_with_input():
+    while os.read(0, 4096): # not by way of sys.stdin: its lock would be held in the processes that are forked
+        pass
+    os._exit(0) # at once: nothing that they serve is worth a word of farewell
+
+
+if __name__ in ("__main__", "__mp_main__"): # the latter is a process that the checkout's code started
+    os.register_at_fork(after_in_child=watch_input)
+    watch_input()
 if __name__ == "__main__":
     serve(sys.argv[1], sys.argv[2])
