@@ -280,7 +280,8 @@ enum muster_status muster__coordinator_send(struct muster *muster, struct muster
 {
     struct muster__instance *instance = find_instance(muster, version->instance);
     const char *state = atomic_load(&version->state);
-    bool inactive = strcmp(state, "installing") == 0 || strcmp(state, "installed") == 0;
+    bool inactive = strcmp(state, "installing") == 0 || strcmp(state, "installed") == 0 ||
+                    strcmp(state, "activating") == 0; /* which may wait for this very message */
     if (!inactive || !instance || !instance->worker)
         return muster__post(version, request, muster__now_us());
     instance->worker->class->control(instance->worker, request); /* its slot opens when it is active */

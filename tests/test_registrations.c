@@ -821,6 +821,20 @@ START_TEST(skip_waiting_resolves_when_the_worker_is_activated) /* SW-SKIP-1 */
 }
 END_TEST
 
+START_TEST(a_worker_may_wait_for_a_message_before_it_is_activated) /* EV-MSG-1 */
+{
+    live_in(_i);
+    struct realm *realm = page("https://a.test/");
+    put(APP "sw.js", "let heard; const message = new Promise((resolve) => { heard = resolve; });"
+                     "onmessage = heard; onactivate = (event) => event.waitUntil(message);");
+    ask_register(realm, APP "sw.js", APP);
+    hear_until(realm, "state 1 activating");
+    tell_with(realm, "version.post", muster_value_new_number(1), muster_value_new_text("go on"), NULL);
+    hear_until(realm, "state 1 activated");
+    realm_close(realm);
+}
+END_TEST
+
 START_TEST(a_message_to_a_redundant_worker_is_dropped_though_it_may_still_run) /* EV-MSG-1 */
 {
     enum { ROUNDS = 10 };
@@ -1042,6 +1056,7 @@ int main(void)
     tcase_add_test(asks, ready_waits_for_an_active_worker_of_its_own_url);
     tcase_add_test(asks, navigation_preload_is_kept_with_the_registration);
     tcase_add_test(asks, skip_waiting_resolves_when_the_worker_is_activated);
+    tcase_add_loop_test(asks, a_worker_may_wait_for_a_message_before_it_is_activated, 0, HOME_COUNT);
     tcase_add_loop_test(asks, a_message_to_a_redundant_worker_is_dropped_though_it_may_still_run, 0, HOME_COUNT);
     tcase_add_test(asks, an_instance_that_closes_aborts_what_is_asked);
     tcase_add_test(web, a_server_says_how_far_its_script_may_reach);
