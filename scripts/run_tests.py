@@ -31,9 +31,11 @@ def environment(name):
         os.environ,
         ASAN_OPTIONS="detect_stack_use_after_return=0:handle_segv=0:allow_user_segv_handler=1",
         LSAN_OPTIONS=f"suppressions={suppressions}/leak.txt:print_suppressions=0",
-        # At its end every process with threads would sleep for a second, and Check makes one for each test.
+        # At its end every process with threads would sleep for a second, and Check makes one for each test.  And it
+        # guesses how large a thread's variables in a loaded library are by what stands before them: where that looks
+        # like a size, which is so once in a hundred starts of the engine, it wants memory for all of the address space.
         TSAN_OPTIONS=f"suppressions={suppressions}/thread.txt:history_size=7:handle_segv=0:report_signal_unsafe=0"
-                     ":atexit_sleep_ms=20",
+                     ":atexit_sleep_ms=20:intercept_tls_get_addr=0",
         UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
         **({} if name == "plain" else {"CK_TIMEOUT_MULTIPLIER": str(SLOWER)}),
         # The thread sanitizer holds signals back from a thread that spins in compiled JavaScript, which would

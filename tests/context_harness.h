@@ -362,11 +362,7 @@ static inline struct realm *worker_new(struct realm *realm, const char *url, dou
 
 /* The loop's number: on threads, in processes. */
 static const enum muster_hosting homes[] = {MUSTER_HOSTING_THREAD, MUSTER_HOSTING_PROCESS};
-#if defined(__SANITIZE_THREAD__) /* such a process with JavaScriptCore dies now and then while it starts */
-enum { HOME_COUNT = 1 };
-#else
-enum { HOME_COUNT = 2 };
-#endif
+enum { HOME_COUNT = sizeof homes / sizeof *homes };
 
 static inline void live_in(int home)
 {

@@ -147,11 +147,15 @@ class Process:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        if self.process.poll() is None:
+    def __exit__(self, kind=None, *_):
+        code = self.process.poll()
+        if code is None:
             self.process.kill()
             self.process.wait()
         self.reader.join(DEADLINE)
+        if kind is not None: # who reads of the failure wants to know what the other side said
+            print(f"{'it ran' if code is None else f'it had ended with {code}'}, and its last words were:\n"
+                  f"{self.text()[-4000:]}", flush=True)
         if self.process.stdout:
             self.process.stdout.close()
         self.process.stderr.close()

@@ -51,12 +51,12 @@ class App:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind, *rest):
         try:
             if kind is None and self.server.process.poll() is None: # whatever was done to it, it ends well
                 equal(self.server.end(), 0, self.server.text())
         finally:
-            self.server.__exit__()
+            self.server.__exit__(kind, *rest)
             self.folder.__exit__()
 
     def run(self, *words, **options):

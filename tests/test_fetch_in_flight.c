@@ -26,9 +26,7 @@
 
 static const enum muster_hosting hostings[] = {
     MUSTER_HOSTING_THREAD,
-#if !defined(__SANITIZE_THREAD__) /* such a process with JavaScriptCore dies now and then while it starts */
     MUSTER_HOSTING_PROCESS,
-#endif
 };
 #define HOSTING_COUNT ((int)(sizeof hostings / sizeof *hostings))
 

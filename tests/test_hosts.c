@@ -10,15 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-/* Under the thread sanitizer a process with JavaScriptCore dies now and then while it starts ("failed to allocate" half
- * of the address space): there JavaScript runs on threads alone, and Lua in processes. */
-enum { THREADS, PROCESS,
-#if defined(__SANITIZE_THREAD__)
-       HOST_COUNT = PROCESS
-#else
-       HOST_COUNT
-#endif
-};
+enum { THREADS, PROCESS, HOST_COUNT };
 
 /* ---- the test's side ---- */
 

@@ -22,15 +22,7 @@
 #define PATIENCE_MS 30000 /* a bound for what must happen, never a pause */
 
 /* What each test that loops runs on: the engines on threads, and those for scripts in processes. */
-/* Under the thread sanitizer a process with JavaScriptCore dies now and then while it starts ("failed to allocate" half
- * of the address space): there JavaScript runs on threads alone, and Lua in processes. */
-enum { NATIVE, LUA, JAVASCRIPT, LUA_PROCESS, JAVASCRIPT_PROCESS,
-#if defined(__SANITIZE_THREAD__)
-       ENGINE_COUNT = JAVASCRIPT_PROCESS
-#else
-       ENGINE_COUNT
-#endif
-};
+enum { NATIVE, LUA, JAVASCRIPT, LUA_PROCESS, JAVASCRIPT_PROCESS, ENGINE_COUNT };
 static const char *const engine_names[] = {"native", "lua", "javascript", "lua", "javascript"};
 
 static bool is_lua(int engine)

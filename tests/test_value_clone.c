@@ -17,15 +17,7 @@
 #define PATIENCE_MS 30000 /* a bound for what must happen, never a pause */
 #define MEGABYTE (1 << 20)
 
-/* Under the thread sanitizer a process with JavaScriptCore dies now and then while it starts ("failed to allocate" half
- * of the address space): there JavaScript runs on threads alone, and Lua in processes. */
-enum { THREADS, PROCESSES,
-#if defined(__SANITIZE_THREAD__)
-       HOSTING_COUNT = PROCESSES
-#else
-       HOSTING_COUNT
-#endif
-};
+enum { THREADS, PROCESSES, HOSTING_COUNT };
 
 /* values: how each is made; checks: '' or what is wrong with what came. */
 static const char script_javascript[] =
