@@ -32,23 +32,35 @@ static void take_operand(struct muster__control_command *command, const char *wo
     command->operand_count++;
 }
 
+/* How many there are of `options`, which is as long as OPTIONS_MOST. */
+static size_t list_options(struct muster__control_command *command, const struct muster__control_usage *usage,
+                           struct muster__option *options)
+{
+    const struct muster__option shared[] = {
+        {"--state", MUSTER__OPTION_TEXT, &command->state, "DIR", "the server's state folder"},
+        {"--json", MUSTER__OPTION_FLAG, &command->json, NULL, "print JSON, for programs"},
+        {"--help", MUSTER__OPTION_FLAG, &command->help, NULL, "show this"},
+    };
+    const size_t shared_count = sizeof(shared) / sizeof(*shared);
+    MUSTER_CHECK(usage->option_count <= OPTIONS_MOST - shared_count);
+    for (size_t i = 0; i < usage->option_count; i++)
+        options[i] = usage->options[i];
+    for (size_t i = 0; i < shared_count; i++)
+        options[usage->option_count + i] = shared[i];
+    return usage->option_count + shared_count;
+}
+
 static bool read_words(struct muster__control_command *command, int argc, char **argv,
                        const struct muster__control_usage *usage)
 {
-    struct muster__option options[OPTIONS_MOST] = {
-        {"--state", MUSTER__OPTION_TEXT, &command->state},
-        {"--json", MUSTER__OPTION_FLAG, &command->json},
-        {"--help", MUSTER__OPTION_FLAG, &command->help},
-    };
-    MUSTER_CHECK(usage->option_count <= OPTIONS_MOST - 3);
-    for (size_t i = 0; i < usage->option_count; i++)
-        options[3 + i] = usage->options[i];
+    struct muster__option options[OPTIONS_MOST];
+    const size_t count = list_options(command, usage, options);
     int end = 1;
     while (end < argc && strcmp(argv[end], "--") != 0)
         end++;
     char **at = argv;
     for (int left = end - 1; left > 0;) {
-        if (!muster__options_read(left + 1, at, options, 3 + usage->option_count, usage->text, &left))
+        if (!muster__options_read(left + 1, at, options, count, usage->text, &left))
             return false;
         if (left) { /* it stopped at this one; what is behind it may be options again */
             take_operand(command, at[1]);
@@ -71,6 +83,11 @@ bool muster__control_command_read(struct muster__control_command *command, int a
     if (!command->help && command->operand_count >= usage->least && command->operand_count <= usage->most)
         return true;
     fprintf(command->help ? stdout : stderr, "usage: %s\n", usage->text);
+    if (command->help) {
+        struct muster__option options[OPTIONS_MOST];
+        putchar('\n');
+        muster__options_print(stdout, options, list_options(command, usage, options));
+    }
     command->code = command->help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
     return false;
 }

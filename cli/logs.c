@@ -76,10 +76,10 @@ int muster__command_logs(int argc, char **argv)
     unsigned lines = 100;
     bool follow = false;
     const struct muster__option options[] = {
-        {"-f", MUSTER__OPTION_FLAG, &follow},
-        {"--follow", MUSTER__OPTION_FLAG, &follow},
-        {"--lines", MUSTER__OPTION_NUMBER, &lines},
-        {"--level", MUSTER__OPTION_TEXT, &level},
+        {"-f", MUSTER__OPTION_FLAG, &follow, NULL, "the same as --follow"},
+        {"--follow", MUSTER__OPTION_FLAG, &follow, NULL, "go on until the server ends"},
+        {"--lines", MUSTER__OPTION_NUMBER, &lines, "N", "how many earlier ones (100)"},
+        {"--level", MUSTER__OPTION_TEXT, &level, "LEVEL", "error, warning, info or debug, and what is worse"},
     };
     const struct muster__control_usage usage = {muster__logs_usage, 0, 0, options, sizeof(options) / sizeof(*options)};
     if (muster__control_command_read(&command, argc, argv, &usage) &&

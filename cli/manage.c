@@ -62,9 +62,13 @@ int muster__command_register(int argc, char **argv)
     const char *engine = NULL, *trust = NULL, *tenant = NULL, *isolation = NULL;
     bool module = false, lazy = false;
     const struct muster__option options[] = {
-        {"--engine", MUSTER__OPTION_TEXT, &engine},       {"--module", MUSTER__OPTION_FLAG, &module},
-        {"--lazy", MUSTER__OPTION_FLAG, &lazy},           {"--trust", MUSTER__OPTION_TEXT, &trust},
-        {"--tenant", MUSTER__OPTION_TEXT, &tenant},       {"--isolation", MUSTER__OPTION_TEXT, &isolation},
+        {"--engine", MUSTER__OPTION_TEXT, &engine, "js|lua", "which engine (by the script's ending)"},
+        {"--module", MUSTER__OPTION_FLAG, &module, NULL, "the script is a module"},
+        {"--lazy", MUSTER__OPTION_FLAG, &lazy, NULL, "install it with its first request"},
+        {"--trust", MUSTER__OPTION_TEXT, &trust, "script|full|none", "what it may do"},
+        {"--tenant", MUSTER__OPTION_TEXT, &tenant, "NAME", "whose it is"},
+        {"--isolation", MUSTER__OPTION_TEXT, &isolation, "WHERE",
+         "thread, process, process-per-site or process-per-worker"},
     };
     const struct muster__control_usage usage = {muster__register_usage, 2, 2, options,
                                                 sizeof(options) / sizeof(*options)};

@@ -171,3 +171,19 @@ bool muster__options_read(int argc, char **argv, const struct muster__option *op
     *ret_operands = operands;
     return true;
 }
+
+#define HELP_COLUMN 34
+
+void muster__options_print(FILE *to, const struct muster__option *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct muster__option *option = &options[i];
+        int width = fprintf(to, "  %s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
+        if (width > HELP_COLUMN - 2)
+            width = fprintf(to, "\n") - 1;
+        for (const char *line = option->help, *end; line; line = end ? end + 1 : NULL, width = 0) {
+            end = strchr(line, '\n');
+            fprintf(to, "%*s%.*s\n", HELP_COLUMN - width, "", end ? (int)(end - line) : (int)strlen(line), line);
+        }
+    }
+}

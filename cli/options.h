@@ -4,6 +4,8 @@
 
 #include "runtime/base.h"
 
+#include <stdio.h>
+
 /* Exit codes of the command. */
 enum { MUSTER__EXIT_OK = 0, MUSTER__EXIT_FAILED = 1, MUSTER__EXIT_USAGE = 2, MUSTER__EXIT_TIMED_OUT = 124 };
 
@@ -26,12 +28,16 @@ struct muster__option {
     const char *name; /* "--listen" */
     enum muster__option_kind kind;
     void *target;
+    const char *value; /* what its value is, as help shows it; NULL: it has none */
+    const char *help;  /* what it is for, in short lines */
 };
 
 /* Reads options up to the first operand or "--".  *ret_operands is the number of what is left, moved to the
  * front of argv[1].  false: told on standard error what is wrong, with the nearest option. */
 bool muster__options_read(int argc, char **argv, const struct muster__option *options, size_t count,
                           const char *usage, int *ret_operands);
+/* For --help. */
+void muster__options_print(FILE *to, const struct muster__option *options, size_t count);
 /* "300ms", "30s", "5m", "1h".  false: it is none. */
 bool muster__parse_time(const char *text, uint64_t *ret_ms);
 bool muster__parse_bytes(const char *text, size_t *ret_bytes);

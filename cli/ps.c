@@ -108,7 +108,8 @@ int muster__command_ps(int argc, char **argv)
 {
     struct muster__control_command command = {0};
     bool running = false;
-    const struct muster__option options[] = {{"--running", MUSTER__OPTION_FLAG, &running}};
+    const struct muster__option options[] = {
+        {"--running", MUSTER__OPTION_FLAG, &running, NULL, "only workers that run"}};
     const struct muster__control_usage usage = {muster__ps_usage, 0, 1, options, 1};
     if (muster__control_command_read(&command, argc, argv, &usage) &&
         muster__control_command_ask(&command, MUSTER__OBJECT({"request", muster_value_new_text("ps")},

@@ -643,16 +643,17 @@ int muster__command_run(int argc, char **argv)
     struct run run = {.type_name = "dedicated", .event_fd = -1, .signal_fd = -1, .deadline_us = UINT64_MAX};
     bool help = false;
     const struct muster__option options[] = {
-        {"--engine", MUSTER__OPTION_TEXT, &run.engine_name},
-        {"--type", MUSTER__OPTION_TEXT, &run.type_name},
-        {"--url", MUSTER__OPTION_TEXT, &run.url},
-        {"--name", MUSTER__OPTION_TEXT, &run.name},
-        {"--timeout", MUSTER__OPTION_TIME, &run.timeout_ms},
-        {"--placement", MUSTER__OPTION_TEXT, &run.placement},
-        {"--ca", MUSTER__OPTION_TEXT, &run.authorities},
-        {"--state", MUSTER__OPTION_TEXT, &run.state},
-        {"--resolve", MUSTER__OPTION_LIST, &run.places},
-        {"--help", MUSTER__OPTION_FLAG, &help},
+        {"--engine", MUSTER__OPTION_TEXT, &run.engine_name, "js|lua", "which engine (by the script's ending)"},
+        {"--type", MUSTER__OPTION_TEXT, &run.type_name, "TYPE", "dedicated (the default), service, shared or client"},
+        {"--url", MUSTER__OPTION_TEXT, &run.url, "URL", "where the script is, as it sees it (its file)"},
+        {"--name", MUSTER__OPTION_TEXT, &run.name, "N", "the worker's name"},
+        {"--timeout", MUSTER__OPTION_TIME, &run.timeout_ms, "TIME", "end it after so long, with exit code 124"},
+        {"--placement", MUSTER__OPTION_TEXT, &run.placement, "WHERE",
+         "thread or process: where the workers live that the script makes"},
+        {"--ca", MUSTER__OPTION_TEXT, &run.authorities, "FILE", "certificates that fetch() trusts beside the system's"},
+        {"--state", MUSTER__OPTION_TEXT, &run.state, "DIR", "where registrations are kept"},
+        {"--resolve", MUSTER__OPTION_LIST, &run.places, "HOST:ADDRESS", "where fetch() finds a host; may be repeated"},
+        {"--help", MUSTER__OPTION_FLAG, &help, NULL, "show this"},
     };
     int operands = 0, code;
     if (!muster__options_read(argc, argv, options, sizeof(options) / sizeof(*options), muster__run_usage,
@@ -660,6 +661,10 @@ int muster__command_run(int argc, char **argv)
         return MUSTER__EXIT_USAGE;
     if (help || !operands) {
         fprintf(help ? stdout : stderr, "usage: %s\n", muster__run_usage);
+        if (help) {
+            puts("\nArguments are in muster.args.\n");
+            muster__options_print(stdout, options, sizeof(options) / sizeof(*options));
+        }
         return help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
     }
     if (!read_type(&run) || !read_hosting(&run) || !give_settings(&run))

@@ -66,7 +66,8 @@ int muster__command_send(int argc, char **argv)
     struct muster__control_command command = {0};
     struct muster_value *data = NULL;
     uint64_t timeout_ms = 0;
-    const struct muster__option options[] = {{"--timeout", MUSTER__OPTION_TIME, &timeout_ms}};
+    const struct muster__option options[] = {
+        {"--timeout", MUSTER__OPTION_TIME, &timeout_ms, "TIME", "how long to wait for the settlement"}};
     const struct muster__control_usage usage = {muster__send_usage, 2, 3, options, 1};
     if (muster__control_command_read(&command, argc, argv, &usage) && read_data(&command, &data) &&
         muster__control_command_ask(&command, request_of(&command, timeout_ms, data))) {

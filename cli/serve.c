@@ -316,20 +316,26 @@ int muster__command_serve(int argc, char **argv)
     struct serve serve = {.listen = "127.0.0.1:8080", .spare = 1};
     bool help = false;
     const struct muster__option options[] = {
-        {"--listen", MUSTER__OPTION_TEXT, &serve.listen},
-        {"--state", MUSTER__OPTION_TEXT, &serve.state},
-        {"--threads", MUSTER__OPTION_NUMBER, &serve.threads},
-        {"--placement", MUSTER__OPTION_TEXT, &serve.placement},
-        {"--processes", MUSTER__OPTION_NUMBER, &serve.processes},
-        {"--idle-timeout", MUSTER__OPTION_TIME, &serve.idle_ms},
-        {"--grace-timeout", MUSTER__OPTION_TIME, &serve.grace_ms},
-        {"--event-timeout", MUSTER__OPTION_TIME, &serve.event_ms},
-        {"--body-limit", MUSTER__OPTION_BYTES, &serve.body_limit},
-        {"--spare", MUSTER__OPTION_NUMBER, &serve.spare},
-        {"--dev", MUSTER__OPTION_FLAG, &serve.dev},
-        {"--verbose", MUSTER__OPTION_FLAG, &serve.verbose},
-        {"--log-decisions", MUSTER__OPTION_FLAG, &serve.decisions},
-        {"--help", MUSTER__OPTION_FLAG, &help},
+        {"--listen", MUSTER__OPTION_TEXT, &serve.listen, "ADDR:PORT|unix:PATH",
+         "where to listen (127.0.0.1:8080); port 0 is any free one"},
+        {"--state", MUSTER__OPTION_TEXT, &serve.state, "DIR", "keep what is registered here, over restarts"},
+        {"--threads", MUSTER__OPTION_NUMBER, &serve.threads, "N", "threads that run scripts (one a core)"},
+        {"--placement", MUSTER__OPTION_TEXT, &serve.placement, "NAME[,NAME]",
+         "where workers live: thread (the default), process, process-per-site\n"
+         "or process-per-worker; and how a host is chosen: round-robin, random,\n"
+         "least-loaded (the default), power-of-two or affinity"},
+        {"--processes", MUSTER__OPTION_NUMBER, &serve.processes, "N", "child processes that workers share (one a core)"},
+        {"--idle-timeout", MUSTER__OPTION_TIME, &serve.idle_ms, "TIME", "end a worker that is without work so long (30s)"},
+        {"--grace-timeout", MUSTER__OPTION_TIME, &serve.grace_ms, "TIME",
+         "how much longer work that holds a worker gets then (30s)"},
+        {"--event-timeout", MUSTER__OPTION_TIME, &serve.event_ms, "TIME", "answer 504 after so long (60s)"},
+        {"--body-limit", MUSTER__OPTION_BYTES, &serve.body_limit, "BYTES", "refuse a longer request body with 413"},
+        {"--spare", MUSTER__OPTION_NUMBER, &serve.spare, "N", "JavaScript engines kept ready (1)"},
+        {"--dev", MUSTER__OPTION_FLAG, &serve.dev, NULL, "show errors with their stacks in answers"},
+        {"--verbose", MUSTER__OPTION_FLAG, &serve.verbose, NULL, "log when workers start, stop and are revived"},
+        {"--log-decisions", MUSTER__OPTION_FLAG, &serve.decisions, NULL,
+         "log each placement with candidates, scores and reason"},
+        {"--help", MUSTER__OPTION_FLAG, &help, NULL, "show this"},
     };
     int operands = 0;
     if (!muster__options_read(argc, argv, options, sizeof(options) / sizeof(*options), muster__serve_usage,
@@ -337,6 +343,10 @@ int muster__command_serve(int argc, char **argv)
         return MUSTER__EXIT_USAGE;
     if (help || operands != 1) {
         fprintf(help ? stdout : stderr, "usage: %s\n", muster__serve_usage);
+        if (help) {
+            puts("\nAPP is a script, with the scope /, or a folder with muster.json.\n");
+            muster__options_print(stdout, options, sizeof(options) / sizeof(*options));
+        }
         return help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
     }
     /* Before any thread exists, so that all inherit it: only the main thread hears of these two. */

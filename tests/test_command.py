@@ -118,10 +118,20 @@ def help_and_version_go_to_standard_output():
     code, out, err = run("--version")
     equal((code, err), (0, ""))
     assert re.fullmatch(r"muster \d+\.\d+\.\d+\n", out), out
-    for command in ("serve", "run"):
+
+
+@test
+def the_help_of_a_command_explains_each_option_that_its_usage_names():
+    for command in re.findall(r"^  muster ([a-z]+)", run("--help")[1], re.M):
         code, out, err = run(command, "--help")
         equal((code, err), (0, ""))
-        contains(out, f"usage: muster {command}")
+        usage, explained = out.split("\n\n", 1)
+        contains(usage, f"usage: muster {command}")
+        named = set(re.findall(r"--[a-z-]+", usage))
+        told = set(re.findall(r"^  (--[a-z-]+).*\S\n", explained, re.M))
+        assert named < told <= named | {"--help", "--json"}, (command, named, told) # `send` prints JSON anyway
+        for line in out.splitlines()[usage.count("\n") + 1:]:
+            assert len(line) <= 120, line
 
 
 @test

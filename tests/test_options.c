@@ -19,11 +19,11 @@ static struct values {
 } values;
 
 static const struct muster__option options[] = {
-    {"--dev", MUSTER__OPTION_FLAG, &values.dev},
-    {"--listen", MUSTER__OPTION_TEXT, &values.listen},
-    {"--threads", MUSTER__OPTION_NUMBER, &values.threads},
-    {"--idle-timeout", MUSTER__OPTION_TIME, &values.idle_ms},
-    {"--limit", MUSTER__OPTION_BYTES, &values.limit},
+    {"--dev", MUSTER__OPTION_FLAG, &values.dev, NULL, "what it is for"},
+    {"--listen", MUSTER__OPTION_TEXT, &values.listen, "ADDR:PORT", "what it is for"},
+    {"--threads", MUSTER__OPTION_NUMBER, &values.threads, "N", "what it is for"},
+    {"--idle-timeout", MUSTER__OPTION_TIME, &values.idle_ms, "TIME", "what it is for"},
+    {"--limit", MUSTER__OPTION_BYTES, &values.limit, "BYTES", "what it is for"},
 };
 
 static char *words[16];
