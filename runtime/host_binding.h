@@ -5,8 +5,8 @@
  * A binding has a dotted path: "db.query" is the method `query` of the global object `db`.  A call
  * comes in on the worker's own thread (a thread of muster's; never two calls of one worker at once).
  * It ends exactly once, by muster_host_call_return() or muster_host_call_throw():
- *   - before the function returns: the script gets the value, or the error is thrown;
- *   - later, from any thread: the script got a promise (JavaScript), or its coroutine waits (Lua), and
+ *   - in the function, on its thread: the script gets the value, or the error is thrown;
+ *   - later, or from another thread: the script got a promise (JavaScript), or its coroutine waits (Lua), and
  *     the worker holds a keepalive token named after the binding until the call ends.
  * When the worker dies first, ending the call does nothing but free it; it must still be ended.
  */

@@ -96,12 +96,13 @@ bool muster__host_call_run(struct muster_host_call *call)
 {
     struct muster_error error = {0};
     MUSTER_CHECK(phase_of(call) == MUSTER__HOST_CALL_RUNNING);
+    call->owner = pthread_self();
     if (muster__value_check(call->arguments, &error) == MUSTER_OK)
         call->function(call, call->user_data);
     else
         muster_host_call_throw(call, "TypeError", error.message);
     muster_error_clean_up(&error);
-    return phase_of(call) == MUSTER__HOST_CALL_ENDED;
+    return call->ended_by_owner;
 }
 
 bool muster__host_call_open(struct muster_host_call *call,
@@ -130,10 +131,12 @@ bool muster__host_call_orphan(struct muster_host_call *call)
 /* The outcome is written; says so, and sends the call on its way. */
 static void end_call(struct muster_host_call *call)
 {
+    if (phase_of(call) == MUSTER__HOST_CALL_RUNNING && pthread_equal(call->owner, pthread_self()))
+        call->ended_by_owner = true;
     unsigned before = atomic_exchange_explicit(&call->phase, MUSTER__HOST_CALL_ENDED,
                                                memory_order_acq_rel);
     switch ((enum muster__host_call_phase)before) {
-    case MUSTER__HOST_CALL_RUNNING: /* the owner looks when the function is back: not ours now */
+    case MUSTER__HOST_CALL_RUNNING: /* the owner looks when the function is back: it is another's by now */
         return;
     case MUSTER__HOST_CALL_OPEN:
         call->on_ended(call, call->worker);

@@ -10,6 +10,8 @@
 #include "runtime/check.h"
 #include "runtime/host_binding.h"
 
+#include <pthread.h>
+
 struct muster_host_call {
     struct muster_host_call *next; /* the list of whoever owns it now */
     struct muster_value *arguments; /* an array, or a message of one */
@@ -19,6 +21,9 @@ struct muster_host_call {
     void *user_data;
 
     char *spare_message; /* for a throw that finds no memory; NULL once used */
+
+    pthread_t owner;       /* the thread inside the function */
+    bool ended_by_owner;   /* and before the function returned; the owner's alone */
 
     void *engine_data; /* the engine's: how to settle the promise */
     uint32_t token;    /* the worker's: keeps it alive while the call is open */
@@ -36,7 +41,7 @@ struct muster_host_call {
 
 enum muster__host_call_phase {
     MUSTER__HOST_CALL_RUNNING, /* inside the function */
-    MUSTER__HOST_CALL_OPEN,    /* the function returned without ending it */
+    MUSTER__HOST_CALL_OPEN,    /* the function returned, and nobody had ended it */
     MUSTER__HOST_CALL_ENDED,
     MUSTER__HOST_CALL_ORPHAN, /* the worker died; ending it frees it */
 };
@@ -44,7 +49,8 @@ enum muster__host_call_phase {
 /* Takes `arguments`.  NULL: out of memory (arguments are released). */
 struct muster_host_call *muster__host_call_new(const char *name, muster_host_fn *function,
                                                void *user_data, struct muster_value *take_arguments);
-/* Thread: owner.  Calls the function.  True: it ended; read the outcome, then destroy. */
+/* Thread: owner.  Calls the function.  True: the function itself ended it; read the outcome, then destroy.  False also
+ * where another thread was quicker than the function's return: a script must not see now a value, now a promise. */
 bool muster__host_call_run(struct muster_host_call *call);
 /* Thread: owner.  After run said false.  False: it ended in between; read the outcome, then destroy;
  * true: on_ended will be called once. */

@@ -125,6 +125,32 @@ START_TEST(a_call_that_ends_later_is_handed_to_its_worker_once)
 }
 END_TEST
 
+static void *return_quick(void *call)
+{
+    muster_host_call_return(call, muster_value_new_text("quick"));
+    return NULL;
+}
+
+static void end_on_another_thread(struct muster_host_call *call, void *user_data)
+{
+    pthread_t thread;
+    (void)user_data;
+    ck_assert_int_eq(pthread_create(&thread, NULL, return_quick, call), 0);
+    pthread_join(thread, NULL);
+}
+
+START_TEST(a_call_that_another_thread_ends_is_a_later_one_however_quick_it_was)
+{
+    struct ending ending = {0};
+    struct muster_host_call *call = make(end_on_another_thread, NULL);
+    ck_assert(!muster__host_call_run(call));
+    ck_assert(!muster__host_call_open(call, note_ended, &ending));
+    ck_assert_int_eq(ending.count, 0);
+    ck_assert_str_eq(muster_value_bytes(call->result).data, "quick");
+    muster__host_call_destroy(call);
+}
+END_TEST
+
 START_TEST(a_call_that_ends_between_run_and_open_is_not_handed_over)
 {
     struct muster_host_call *kept = NULL;
@@ -429,6 +455,7 @@ static TCase *call_topic(void)
     tcase_add_test(topic, a_throw_of_nothing_is_still_a_throw);
     tcase_add_test(topic, a_throw_without_memory_is_still_a_throw);
     tcase_add_test(topic, a_call_that_ends_later_is_handed_to_its_worker_once);
+    tcase_add_test(topic, a_call_that_another_thread_ends_is_a_later_one_however_quick_it_was);
     tcase_add_test(topic, a_call_that_ends_between_run_and_open_is_not_handed_over);
     tcase_add_test(topic, an_orphan_is_freed_by_the_one_that_ends_it);
     tcase_add_test(topic, a_call_that_ended_before_its_worker_died_is_the_workers);
