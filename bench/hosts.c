@@ -3,7 +3,8 @@
  * `hosts NAME` measures one figure and prints one line of JSON: {"name", "median", "min", "max", "n", "unit"}.
  * All figures are costs: less is better.  The main thread plays the coordinator, on the floor below it
  * (remote/service.h); workers run real scripts from memory.  Limits: socket-ping-pong, socket-messages,
- * socket-megabyte, and bare-process PROGRAM, which runs `PROGRAM bare-process`. */
+ * socket-megabyte, and bare-process PROGRAM, which runs `PROGRAM bare-process`.  Processes are copies of their launcher;
+ * with MUSTER_BENCH_FRESH set they are executed, as those are that have trust "none". */
 #include "remote/host_threads.h"
 #include "remote/process_internal.h"
 #include "remote/service.h"
@@ -304,9 +305,13 @@ static void begin(enum where where)
         return;
     }
     const struct muster__processes_options process_options = {
-        .pool = pool, .no_spare = where == PROCESS_NO_SPARE, .log = log_line};
+        .pool = pool,
+        .no_spare = where == PROCESS_NO_SPARE,
+        .fresh = getenv("MUSTER_BENCH_FRESH") != NULL,
+        .log = log_line};
     if (muster__processes_new(&process_options, &processes, &error) != MUSTER_OK)
         die("processes", error.message ? error.message : "");
+    muster__processes_expect_javascript(processes);
 }
 
 static void end(void)
@@ -572,8 +577,10 @@ static void call_again(struct errand *errand, const struct muster__outcome *outc
 /* From callback to callback: the object goes to the worker and comes back. */
 static int bench_round_trip(const char *name, enum where where, const char *ending, int host_core)
 {
-    pin(0, 0);
+    if (host_core == 0)
+        pin(0, 0); /* before: a pool that has one core only does not look before it sleeps */
     begin(where);
+    pin(0, 0);
     run(&ponger.place, ending, NULL);
     if (where != THREADS)
         pin(pid_of(&ponger.place), host_core);
@@ -596,8 +603,8 @@ static int bench_round_trip_waiting(const char *name)
     struct samples samples = {.count = 0};
     struct place place;
     struct muster_value *data = arguments_of(small_object());
-    pin(0, 0);
     begin(PROCESS);
+    pin(0, 0);
     run(&place, ".js", NULL);
     pin(pid_of(&place), second_core());
     for (int i = 0; i < 125; i++) {

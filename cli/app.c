@@ -489,6 +489,7 @@ static const struct field app_fields[] = {
     {"body_limit", FIELD_BYTES, offsetof(struct muster__app, body_limit), {0}},
     {"placement", FIELD_TEXT, offsetof(struct muster__app, placement), {0}},
     {"processes", FIELD_NUMBER, offsetof(struct muster__app, processes), {0}},
+    {"fresh_processes", FIELD_FLAG, offsetof(struct muster__app, fresh_processes), {0}},
     {"process_memory", FIELD_BYTES, offsetof(struct muster__app, process.memory), {0}},
     {"process_files", FIELD_FILES, offsetof(struct muster__app, process.files), {0}},
     {"process_children", FIELD_NUMBER, offsetof(struct muster__app, process.children), {0}},

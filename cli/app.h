@@ -34,6 +34,7 @@ struct muster__app {
     size_t body_limit;
     char *placement;
     size_t processes;
+    bool fresh_processes;
     struct muster__app_process process;
     struct {
         size_t workers, registrations, stored; /* bytes */

@@ -96,6 +96,7 @@ static enum muster_status start_instance(struct serve *serve, struct muster_erro
         .spare_workers = wants_javascript(serve, placement) ? serve->spare : 0,
         .placement = placement,
         .processes = serve->processes ? serve->processes : (unsigned)serve->app.processes,
+        .fresh_processes = serve->app.fresh_processes,
         .process_memory_limit = serve->app.process.memory,
         .process_open_files = (unsigned)serve->app.process.files,
         .process_children = (unsigned)serve->app.process.children,

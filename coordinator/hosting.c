@@ -97,6 +97,7 @@ static enum muster_status open_processes_locked(struct muster *muster, struct mu
         .limit = options->process_limit,
         .threads = options->threads,
         .no_spare = options->no_spare_process,
+        .fresh = options->fresh_processes,
         .partial_wall = options->partial_wall,
         .network = options->grant_network,
         .limits = limits_of_instance(options),
@@ -110,17 +111,22 @@ static enum muster_status open_processes_locked(struct muster *muster, struct mu
         return MUSTER_OK;
     struct muster__processes *made = NULL;
     enum muster_status status = muster__processes_new(&processes, &made, error);
-    if (status == MUSTER_OK) {
+    if (status == MUSTER_OK)
         atomic_store(&muster->hosting.processes, made);
-        muster__processes_prepare(made);
-    }
     return status;
 }
 
-static enum muster_status open_processes(struct muster *muster, struct muster_error *error)
+/* `engine`: of the worker that is to live there; NULL: nobody knows yet. */
+static enum muster_status open_processes(struct muster *muster, const struct muster__engine *engine,
+                                         struct muster_error *error)
 {
     pthread_mutex_lock(&muster->hosting.lock);
+    bool first = !muster->hosting.processes;
     enum muster_status status = open_processes_locked(muster, error);
+    if (status == MUSTER_OK && engine && strcmp(engine->name, "javascript") == 0)
+        muster__processes_expect_javascript(muster->hosting.processes);
+    if (status == MUSTER_OK && first)
+        muster__processes_prepare(muster->hosting.processes);
     pthread_mutex_unlock(&muster->hosting.lock);
     return status;
 }
@@ -141,7 +147,7 @@ enum muster_status muster__hosting_init(struct muster *muster, struct muster_err
 
 enum muster_status muster__hosting_start(struct muster *muster, struct muster_error *error)
 {
-    return muster->options.hosting > MUSTER_HOSTING_THREAD ? open_processes(muster, error) : MUSTER_OK;
+    return muster->options.hosting > MUSTER_HOSTING_THREAD ? open_processes(muster, NULL, error) : MUSTER_OK;
 }
 
 /* A process that was killed is reaped in milliseconds. */
@@ -302,7 +308,7 @@ enum muster_status muster__hosting_of_version(struct muster *muster,
     if (status != MUSTER_OK || version->hosting == MUSTER_HOSTING_DEFAULT)
         return status;
     version->crashes.policy = muster->hosting.crashes;
-    return lock_to(muster, options, version) ? open_processes(muster, error) : MUSTER_NO_MEMORY;
+    return lock_to(muster, options, version) ? open_processes(muster, version->engine, error) : MUSTER_NO_MEMORY;
 }
 
 void muster__hosting_ask(struct muster__version *version, bool alone,

@@ -116,6 +116,10 @@ struct muster_options {
     size_t stored_limit;          /* bytes of scripts that those registrations may keep, of one storage key; 0: any */
     uint64_t sync_retry_ms;       /* 300,000: until a sync event that failed comes again; then three times as long */
     uint64_t periodic_sync_min_ms;/* 60,000: no periodicsync event comes more often */
+    /* Each process is executed afresh.  Otherwise those with workers in JavaScript, or beside such, are copies of one that
+     * has loaded the engine: they start sooner, share that memory, and have one address layout.  Those with trust "none"
+     * are never copies. */
+    bool fresh_processes;
 };
 
 /* Makes an instance and starts its threads.  INVALID_ARGUMENT, NO_MEMORY, SYSTEM; `error` (may be NULL)

@@ -267,6 +267,16 @@ static void ready(struct muster__pool_source *source, uint32_t events, uint64_t 
         on_interest(child, muster__link_events(child->link)); /* again, after others */
 }
 
+static bool look(struct muster__pool_source *source)
+{
+    return muster__link_look(MUSTER_CONTAINER_OF(source, struct child, source)->link);
+}
+
+static bool let_sleep(struct muster__pool_source *source)
+{
+    return muster__link_sleep(MUSTER_CONTAINER_OF(source, struct child, source)->link);
+}
+
 /* ---- life ---- */
 
 static _Noreturn void fail(const char *what, const char *why)
@@ -388,15 +398,17 @@ static void say_hello(struct child *child)
     struct muster__wire_message hello = {.type = MUSTER__WIRE_HELLO};
     hello.hello.version = MUSTER__WIRE_VERSION;
     hello.hello.pid = (uint32_t)getpid();
+    hello.hello.grants = MUSTER__WIRE_TAKES_RING;
     muster__child_send(child, &hello);
 }
 
 /* From here on the pool polls; what came with HELLO is read first. */
 static void start_reading(struct child *child)
 {
-    child->source = (struct muster__pool_source){.fd = muster__link_fd(child->link), .ready = ready};
+    child->source = (struct muster__pool_source){
+        .fd = muster__link_fd(child->link), .ready = ready, .look = look, .sleep = let_sleep};
     muster__link_pause(child->link, false);
-    while (muster__link_on_ready(child->link, EPOLLIN))
+    while (muster__link_on_ready(child->link, EPOLLIN) || !muster__link_sleep(child->link))
         ;
     muster__link_flush(child->link);
     if (muster__pool_source_add(child->pool, &child->source,
@@ -435,6 +447,7 @@ int muster__child_main(const char *readable)
         .descriptor_fd = MUSTER__HOST_FD_CHANNEL,
         .listener = &link_listener,
         .user_data = &child,
+        .ring = true,
     };
     signal(SIGPIPE, SIG_IGN);
     child.readable[0] = readable;

@@ -84,7 +84,7 @@ struct muster__process {
 
 struct muster__launcher {
     char *program, *cgroup; /* cgroup: NULL: the launcher looks itself */
-    char **environment;     /* what of ours the hosts get, as it was when we began */
+    char **environment;     /* the launcher's and thereby its hosts', as ours was when we began */
     int epoll;
     atomic_uint references; /* the user's, and one of each process */
 
@@ -163,24 +163,39 @@ static void free_strings(char **strings)
     free(strings);
 }
 
-/* A copy, made once: other threads of the embedder may change theirs. */
-static char **copy_environment(void)
+static bool is_replaced(const char *entry, const char *const *by)
+{
+    size_t name = strcspn(entry, "=");
+    for (; by != NULL && *by != NULL; by++)
+        if (strncmp(*by, entry, name) == 0 && (*by)[name] == '=')
+            return true;
+    return false;
+}
+
+static size_t count_strings(const char *const *strings)
 {
     size_t count = 0;
-    for (char **at = environ; at != NULL && *at != NULL; at++)
-        count += is_for_hosts(*at);
-    char **copy = calloc(count + 1, sizeof *copy);
+    while (strings != NULL && strings[count] != NULL)
+        count++;
+    return count;
+}
+
+/* Of ours and of what is given.  A copy, made once: other threads of the embedder may change theirs. */
+static char **make_environment(const char *const *given)
+{
+    size_t most = count_strings((const char *const *)environ) + count_strings(given);
+    char **made = calloc(most + 1, sizeof *made);
     size_t used = 0;
-    for (char **at = environ; copy != NULL && at != NULL && *at != NULL && used < count; at++) {
-        if (!is_for_hosts(*at))
-            continue;
-        copy[used] = muster__strdup(*at);
-        if (copy[used++] == NULL) {
-            free_strings(copy);
-            return NULL;
-        }
-    }
-    return copy;
+    bool complete = made != NULL;
+    for (char **at = environ; complete && at != NULL && *at != NULL && used < most; at++)
+        if (is_for_hosts(*at) && !is_replaced(*at, given))
+            complete = (made[used++] = muster__strdup(*at)) != NULL;
+    for (const char *const *at = given; complete && at != NULL && *at != NULL && used < most; at++)
+        complete = (made[used++] = muster__strdup(*at)) != NULL;
+    if (complete)
+        return made;
+    free_strings(made);
+    return NULL;
 }
 
 /* ---- the launcher's life ---- */
@@ -219,7 +234,7 @@ enum muster_status muster__launcher_new(const struct muster__launcher_options *o
     pthread_mutex_init(&launcher->lock, NULL);
     launcher->program = program;
     launcher->cgroup = muster__strdup(cgroup);
-    launcher->environment = copy_environment();
+    launcher->environment = make_environment(options->environment);
     launcher->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (launcher->environment == NULL || (cgroup != NULL && launcher->cgroup == NULL)) {
         muster__launcher_destroy(launcher);
@@ -421,15 +436,6 @@ static void put_string(struct packet *packet, const char *string, uint32_t *coun
     packet->too_long = packet->too_long || *count > MUSTER__LAUNCHER_STRINGS_MAX;
 }
 
-static bool is_replaced(const char *entry, const char *const *by)
-{
-    size_t name = strcspn(entry, "=");
-    for (; by != NULL && *by != NULL; by++)
-        if (strncmp(*by, entry, name) == 0 && (*by)[name] == '=')
-            return true;
-    return false;
-}
-
 static void put_environment(struct packet *packet, char *const *ours, const char *const *theirs,
                             uint32_t *count)
 {
@@ -462,6 +468,7 @@ static enum muster_status make_packet(const struct muster__launcher *launcher,
                                             .children = options->children,
                                             .cpu_seconds = options->cpu_seconds,
                                             .nice = options->nice,
+                                            .may_be_copy = options->may_be_copy,
                                             .memory = options->memory};
     for (int i = MUSTER__HOST_FD_ERRORS; i < MUSTER__HOST_FD_COUNT; i++)
         head.descriptors |= (uint32_t)(options->descriptors[i] >= 0) << i;

@@ -4,7 +4,8 @@
  * An embedder may ignore SIGCHLD, wait for any child, be huge, and end the thread that spawned.  So the
  * hosts are not its children: one launcher process (`muster-host --launcher`), started on the first need
  * and no child of the embedder either, spawns them, reaps them and reports; when the embedder is gone it
- * kills them and all that they started.  When the launcher itself dies, its hosts die with it, its guard
+ * kills them and all that they started.  A host that may be one is a copy of the launcher, which has loaded by then what
+ * hosts load: it starts sooner and shares that memory with the others, and its address layout.  When the launcher itself dies, its hosts die with it, its guard
  * (remote/launcher_guard.h) kills what they had started, and the next spawn starts another launcher.  Only if
  * launcher and guard are killed in one moment does a process survive that had left its host's session.
  *
@@ -44,6 +45,9 @@ struct muster__launcher_options {
     /* A folder of a cgroup v2 in which muster may make groups, with the memory controller handed down.
      * NULL: $MUSTER_CGROUP, else the launcher's own group if that qualifies.  "": use none. */
     const char *cgroup;
+    /* "NAME=value", ends with NULL: what hosts get beside LANG, PATH, TZ and MUSTER_* of this process, which it replaces.
+     * Copied.  NULL: nothing. */
+    const char *const *environment;
 };
 
 /* Thread: any.  Starts no process yet.  NOT_FOUND: there is no such program; `error` (may be NULL) says
@@ -83,8 +87,8 @@ struct muster__process_options {
      * Entries 0 and 1 are not looked at. */
     int descriptors[MUSTER__HOST_FD_COUNT];
     const char *const *arguments;   /* behind argv[0], ends with NULL; NULL: none */
-    const char *const *environment; /* "NAME=value", ends with NULL, beside LANG, PATH, TZ and MUSTER_* of
-                                     * this process, which they replace; NULL: none */
+    const char *const *environment; /* the same for this one, which is no copy then; NULL: none */
+    bool may_be_copy;               /* else its program is executed, which gives it an address layout of its own */
     unsigned open_files;            /* RLIMIT_NOFILE, at most what may be had */
     unsigned children;              /* processes that descend from it and live: with one more all are killed; watched */
     unsigned cpu_seconds;           /* SIGXCPU, and SIGKILL a second later */
@@ -115,9 +119,18 @@ int muster__process_pidfd(const struct muster__process *process);
  * nothing more; closes the pidfd.  NULL: no-op. */
 void muster__process_destroy(struct muster__process *take_process);
 
-/* The launcher process itself, a mode of muster-host: `muster-host --launcher`.  main() calls it with what
- * follows that word, before it starts any thread, and returns what it returns.  The control socket is on
- * descriptor 3, a pidfd of the parent on 4. */
-int muster__launcher_main(int argument_count, char **arguments);
+/* How the launcher makes copies. */
+struct muster__launcher_copies {
+    /* Loads what hosts need, once; before the first copy.  False: it could not, or left more than one thread: this host is
+     * no copy, and the next asks again. */
+    bool (*load)(void);
+    /* Is the host, in the copy, where everything is as it is for a program that was executed; returns its exit code. */
+    int (*run)(int argument_count, char **arguments);
+};
+
+/* The launcher process itself, a mode of muster-host: `muster-host --launcher`.  main() calls it with its arguments,
+ * before it starts any thread, and returns what it returns.  The control socket is on descriptor 3, a pidfd of the
+ * parent on 4.  `copies`: NULL: every host is executed. */
+int muster__launcher_main(int argument_count, char **arguments, const struct muster__launcher_copies *copies);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define MUSTER__LAUNCHER_MAGIC 0x4e4c534du /* "MSLN" */
-#define MUSTER__LAUNCHER_VERSION 2u
+#define MUSTER__LAUNCHER_VERSION 3u
 #define MUSTER__LAUNCHER_TEXT_MAX ((size_t)64 << 10)
 #define MUSTER__LAUNCHER_STRINGS_MAX 1024u
 
@@ -34,6 +34,7 @@ struct muster__launcher_request {
     uint32_t argument_count, environment_count;
     uint32_t open_files, children, cpu_seconds;
     int32_t nice;
+    uint32_t may_be_copy;
     uint64_t memory;
 };
 

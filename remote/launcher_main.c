@@ -5,7 +5,10 @@
  * bound to this one die with the process and not before; what they had started is then killed by its guard
  * (remote/launcher_guard.h).  Each host has its own session; as this process
  * adopts orphans (PR_SET_CHILD_SUBREAPER), whatever a dead host leaves behind becomes its child and is
- * killed.  It holds nothing that must be saved, believes nothing a host says, and waits only in poll. */
+ * killed.  It holds nothing that must be saved, believes nothing a host says, and waits only in poll.
+ *
+ * A host that may be a copy of this process is one.  The first of them finds out whether the engine can be loaded; nothing
+ * of it runs in here, no VM is made and no thread started, so that a copy is complete. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -41,6 +44,8 @@
 
 /* What runs: the same file as this process, even when another was put in its place meanwhile. */
 #define OWN_PROGRAM "/proc/self/exe"
+
+extern char **environ;
 
 struct host {
     struct host *next;
@@ -79,6 +84,10 @@ struct launcher {
     int groups;                    /* where cgroups are made; -1: nowhere */
     struct leftover *leftovers;
     uint64_t oom_kills, oom_looked_us;
+    const struct muster__launcher_copies *copies; /* NULL: none are made */
+    char *title;                   /* our arguments as the kernel shows them, which a copy overwrites */
+    size_t title_size;
+    size_t length;                 /* of the request in the buffer */
     char buffer[sizeof(struct muster__launcher_request) + MUSTER__LAUNCHER_TEXT_MAX];
 };
 
@@ -268,11 +277,64 @@ static void drop_leftovers(struct launcher *launcher)
     }
 }
 
+/* ---- copies ---- */
+
+/* What is read from the environment is read at different times, some of it before main(): a copy has the launcher's. */
+static bool has_our_environment(const struct request *request)
+{
+    char **ours = environ;
+    char **wanted = request->environment;
+    while (*ours != NULL && *wanted != NULL && strcmp(*ours, *wanted) == 0) {
+        ours++;
+        wanted++;
+    }
+    return *ours == NULL && *wanted == NULL;
+}
+
+static bool will_be_copy(const struct launcher *launcher, const struct request *request)
+{
+    return request->head.may_be_copy != 0 && launcher->copies != NULL && has_our_environment(request) &&
+           launcher->copies->load();
+}
+
+static void forget_leftovers(struct launcher *launcher)
+{
+    while (launcher->leftovers != NULL) {
+        struct leftover *leftover = launcher->leftovers;
+        launcher->leftovers = leftover->next;
+        free(leftover);
+    }
+}
+
+static void forget_hosts(struct launcher *launcher)
+{
+    while (launcher->hosts != NULL) {
+        struct host *host = launcher->hosts;
+        launcher->hosts = host->next;
+        free(host);
+    }
+}
+
+/* In the copy, whose descriptors are a host's already.  The request stays: the arguments are in it. */
+_Noreturn static void be_host(struct launcher *launcher, struct host *host, const struct request *request)
+{
+    size_t length = strlen(request->arguments[0]);
+    free(host);
+    forget_hosts(launcher);
+    forget_leftovers(launcher);
+    for (struct waiting *waiting; (waiting = launcher->first) != NULL; free(waiting))
+        launcher->first = waiting->next;
+    memset(launcher->title, 0, launcher->title_size);
+    memcpy(launcher->title, request->arguments[0], length < launcher->title_size ? length : launcher->title_size - 1);
+    exit(launcher->copies->run((int)request->head.argument_count, request->arguments));
+}
+
 static enum muster_status start(struct launcher *launcher, struct host *host,
                                 const struct request *request, int *ret_pidfd,
                                 struct muster__spawn_problem *ret_problem)
 {
     const struct muster__launcher_request *head = &request->head;
+    bool copy = will_be_copy(launcher, request);
     struct muster__spawn_options options = {.program = OWN_PROGRAM,
                                             .arguments = request->arguments,
                                             .environment = request->environment,
@@ -285,7 +347,9 @@ static enum muster_status start(struct launcher *launcher, struct host *host,
                                             .cpu_seconds = head->cpu_seconds,
                                             .no_core = true,
                                             .nice = head->nice};
-    enum muster_status status = muster__spawn(&options, &host->pid, ret_pidfd, ret_problem);
+    enum muster_status status = (copy ? muster__spawn_copy : muster__spawn)(&options, &host->pid, ret_pidfd, ret_problem);
+    if (status == MUSTER_OK && host->pid == 0)
+        be_host(launcher, host, request);
     if (options.group >= 0)
         close(options.group);
     return status;
@@ -395,6 +459,9 @@ static bool receive(struct launcher *launcher)
         return errno == EINTR;
     }
     size_t count = take_descriptors(&message, received, MUSTER__HOST_FD_COUNT);
+    if ((size_t)length < launcher->length) /* what another host was given is not in a copy's memory */
+        memset(launcher->buffer + length, 0, launcher->length - (size_t)length);
+    launcher->length = (size_t)length;
     if (length == 0 && count == 0) { /* the end; or an empty packet, which tells nothing */
         struct pollfd peer = {.fd = launcher->control, .events = POLLRDHUP};
         launcher->ended = poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP)) != 0;
@@ -658,16 +725,8 @@ static void clean_up(struct launcher *launcher)
             close(waiting->pidfd);
         free(waiting);
     }
-    while (launcher->leftovers != NULL) {
-        struct leftover *leftover = launcher->leftovers;
-        launcher->leftovers = leftover->next;
-        free(leftover);
-    }
-    while (launcher->hosts != NULL) { /* those that could not be killed in time */
-        struct host *host = launcher->hosts;
-        launcher->hosts = host->next;
-        free(host);
-    }
+    forget_leftovers(launcher);
+    forget_hosts(launcher); /* those that could not be killed in time */
     if (launcher->groups >= 0)
         close(launcher->groups);
     if (launcher->children >= 0)
@@ -686,7 +745,15 @@ static int open_groups(int argument_count, char **arguments)
     return muster__launcher_cgroup_open(named ? arguments[1] : NULL);
 }
 
-int muster__launcher_main(int argument_count, char **arguments)
+/* The arguments lie one behind the other. */
+static void find_title(struct launcher *launcher, int argument_count, char **arguments)
+{
+    const char *last = arguments[argument_count - 1];
+    launcher->title = arguments[0];
+    launcher->title_size = (size_t)(last + strlen(last) + 1 - arguments[0]);
+}
+
+int muster__launcher_main(int argument_count, char **arguments, const struct muster__launcher_copies *copies)
 {
     if (!is_packet_socket(MUSTER__LAUNCHER_FD_CONTROL)) {
         fputs("muster-host --launcher is started by a program that embeds muster, not by hand\n", stderr);
@@ -697,10 +764,12 @@ int muster__launcher_main(int argument_count, char **arguments)
         return 1;
     launcher->groups = -1;
     launcher->children = -1;
+    launcher->copies = copies;
+    find_title(launcher, argument_count, arguments);
     muster__launcher_guard(MUSTER__LAUNCHER_FD_CONTROL, &launcher->guard);
     bool ready = prepare(launcher);
     if (ready) {
-        launcher->groups = open_groups(argument_count, arguments);
+        launcher->groups = open_groups(argument_count - 2, arguments + 2);
         introduce(launcher);
     }
     while (ready && !launcher->ended)

@@ -34,6 +34,8 @@ static void set_defaults(struct muster__link_options *options)
         options->value_limit = MUSTER__WIRE_VALUE_LIMIT;
     if (options->socket_buffer == 0)
         options->socket_buffer = 512 << 10;
+    if (options->ring_bytes == 0)
+        options->ring_bytes = 256 << 10;
 }
 
 static bool set_up_descriptor(int fd)
@@ -70,6 +72,7 @@ enum muster_status muster__link_new(const struct muster__link_options *options,
     link->options = *options;
     set_defaults(&link->options);
     link->out.interest = EPOLLIN | EPOLLRDHUP;
+    link->out.ring_fd = -1;
     enlarge_buffers(options->data_fd, link->options.socket_buffer);
     *ret_link = link;
     return MUSTER_OK;
@@ -95,6 +98,9 @@ void muster__link_destroy(struct muster__link *link)
     close(link->options.data_fd);
     if (link->options.descriptor_fd >= 0)
         close(link->options.descriptor_fd);
+    if (link->out.ring_fd >= 0)
+        close(link->out.ring_fd);
+    muster__ring_destroy(link->ring);
     muster__wire_buffer_clean_up(&link->out.small);
     muster__wire_buffer_clean_up(&link->out.batch.small);
     muster__wire_scratch_clean_up(&link->in.scratch);
@@ -122,5 +128,6 @@ void muster__link_stats(struct muster__link *link, struct muster__link_stats *re
     pthread_mutex_lock(&link->lock);
     *ret_stats = link->out.stats;
     ret_stats->waiting = link->out.waiting;
+    ret_stats->ring_out = link->out.ring;
     pthread_mutex_unlock(&link->lock);
 }

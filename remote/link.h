@@ -17,6 +17,10 @@
  * memory of its own, which may be taken without a copy.  The first message is HELLO.  The number
  * and the bytes of values that are incomplete are bounded, as is what one call of on_ready reads.
  *
+ * Rings.  With `ring` set, a parent whose child says in HELLO that it takes one gives it memory with a ring for each direction
+ * (remote/ring.h), and from RING on the same bytes go through those.  The socket stays: its end is the peer's end, behind what
+ * stands in the ring, and a byte on it wakes the one that sleeps.  Where there is no such memory the socket goes on alone.
+ *
  * Memory.  When `high_mark` bytes wait to be written, openings and reports are refused with
  * QUEUE_FULL, and `drained` tells when fewer than `low_mark` wait.  Results, endings, bodies and
  * credit are never refused: their number is bounded by what was opened and by credit.  A peer that
@@ -70,6 +74,10 @@ struct muster__link_options {
     size_t incomplete_limit;     /* bytes of all values that come in and are not complete: 512 MiB */
     size_t read_budget;          /* bytes that one on_ready reads, about: 2 MiB */
     int socket_buffer;           /* bytes of the kernel's, each direction: 512 KiB; -1: as it is */
+    /* May go on through rings in shared memory, with a descriptor_fd.  Then muster__link_look() and muster__link_sleep() are
+     * called as they say. */
+    bool ring;
+    uint32_t ring_bytes;         /* each direction, the parent's choice; a power of two: 256 KiB */
 };
 
 /* Values in pieces that one side may have open at a time; and descriptors' tickets without their
@@ -96,6 +104,11 @@ uint32_t muster__link_events(const struct muster__link *link);
  * and writes what waits, as the events say.  True: there may be more to read; call again
  * (edge-triggered: there will be no event for it). */
 bool muster__link_on_ready(struct muster__link *link, uint32_t events);
+/* Thread: as on_ready.  Is there something in the ring, so that on_ready should be called (with no events)?  Quick. */
+bool muster__link_look(const struct muster__link *link);
+/* Thread: as on_ready.  True: an event will tell when there is something in the ring; false: there is something now.  After
+ * on_ready returned no event need come until this was called. */
+MUSTER_MUST_CHECK bool muster__link_sleep(struct muster__link *link);
 /* Thread: any, also in `frame`.  While paused nothing is read, so that the peer has to wait.  After
  * resuming call on_ready(EPOLLIN). */
 void muster__link_pause(struct muster__link *link, bool paused);
@@ -129,6 +142,7 @@ struct muster__link_stats {
     size_t waiting;      /* bytes to be written */
     size_t incomplete;   /* bytes declared of values that are not complete */
     unsigned descriptors_parked;
+    bool ring_in, ring_out; /* these bytes go through shared memory by now */
 };
 /* Thread: any; the figures of what comes in are those of the last on_ready that ended. */
 void muster__link_stats(struct muster__link *link, struct muster__link_stats *ret_stats);

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "remote/link.h"
+#include "remote/ring.h"
 
 #define MUSTER__LINK_LANE_BUCKETS 64u
 #define MUSTER__LINK_BATCH_VECTORS 64u
@@ -55,6 +56,7 @@ struct muster__link_batch {
     char headers[MUSTER__LINK_BATCH_PIECES][MUSTER__WIRE_PIECE_HEADER];
     unsigned pieces;
     size_t accounted;               /* of link->out.waiting */
+    bool is_switch;                 /* it is RING, the last that goes through the socket */
     struct muster__link_item *done; /* to be released when it is written */
 };
 
@@ -87,6 +89,7 @@ struct muster__link {
     struct muster__link_options options;
 
     atomic_bool closed; /* by us: no callback any more */
+    struct muster__ring *ring; /* set by the thread in on_ready, once; then constant */
 
     pthread_mutex_t lock;
     struct {
@@ -111,6 +114,9 @@ struct muster__link {
         const char *failure_sentence;
         struct muster__link_stats stats; /* of both directions */
         struct muster__link_batch batch;
+        bool switches;  /* RING is to be sent as soon as nothing is half written */
+        int ring_fd;    /* and this with it; -1: none */
+        bool ring;      /* bytes go there; changed by the one that writes, under the lock */
     } out;
 
     struct {
@@ -118,6 +124,8 @@ struct muster__link {
         atomic_bool paused;
         bool greeted; /* HELLO came */
         bool peer_ended; /* and its end stands behind what is still to be read */
+        bool ring;       /* bytes come from there */
+        int error;       /* of the socket, when it ended beside the ring; 0: none */
         char *data;
         size_t begin, end, capacity;
         size_t needed; /* bytes of the frame at `begin`; 0: unknown */
@@ -142,6 +150,11 @@ struct muster__link {
 void muster__link_drop_all_locked(struct muster__link *link);
 /* Thread: any.  Nothing can be written any more; on_ready will tell. */
 void muster__link_break(struct muster__link *link, enum muster_status status, const char *sentence);
+/* Thread: the one in on_ready.  link->ring is set: RING goes out, with that descriptor (taken; -1: none), and then all else through the
+ * ring. */
+void muster__link_switch(struct muster__link *link, int ring_fd);
+/* Thread: any, without the lock.  Wakes the peer.  False, with errno: it has ended. */
+MUSTER_MUST_CHECK bool muster__link_ring_bell(struct muster__link *link);
 /* link_receive.c */
 void muster__link_forget_incoming(struct muster__link *link);
 void muster__link_drop_unread_descriptors(struct muster__link *link);

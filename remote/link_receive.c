@@ -17,6 +17,7 @@
 
 #define ROOM ((size_t)128 << 10)    /* of the buffer, when no frame is larger */
 #define ROOM_TAIL ((size_t)4 << 10) /* read behind the bytes of a piece: the next frame's header */
+#define BELLS_AT_ONCE 256
 #define ROOM_PIECES \
     ((size_t)8 << 10) /* read at once while values come in pieces, so that few bytes are moved */
 
@@ -428,6 +429,45 @@ static void begin_piece(struct muster__link *link)
     link->in.frames++;
 }
 
+/* ---- rings ---- */
+
+/* Best effort: without memory the socket goes on alone. */
+static void offer_ring(struct muster__link *link)
+{
+    int fd = -1;
+    if (muster__ring_new(link->options.ring_bytes, &link->ring, &fd) == MUSTER_OK)
+        muster__link_switch(link, fd);
+}
+
+/* Behind RING there are only bells in the socket, and here are those that came along with it. */
+static void read_from_ring(struct muster__link *link)
+{
+    for (size_t i = link->in.begin; i < link->in.end; i++)
+        if (link->in.data[i] != 0)
+            fail(link, MUSTER_INVALID_ARGUMENT, "something else than a bell behind RING");
+    link->in.begin = link->in.end = 0;
+    link->in.ring = true;
+}
+
+static void take_ring(struct muster__link *link, struct muster__wire_message *message, const int *descriptors)
+{
+    bool is_parent = link->options.side == MUSTER__WIRE_PARENT;
+    enum muster_status status = MUSTER_OK;
+    link->in.frames++;
+    if (!link->options.ring || link->in.ring || (is_parent && link->ring == NULL))
+        fail(link, MUSTER_INVALID_ARGUMENT, "a RING that nobody asked for");
+    else if (!is_parent)
+        status = muster__ring_attach(descriptors[0], &link->ring);
+    close_all(descriptors, message->descriptor_count);
+    if (status != MUSTER_OK)
+        fail(link, status, "a RING whose memory cannot be used: %s", muster_status_sentence(status));
+    if (link->in.failure != MUSTER_OK)
+        return;
+    read_from_ring(link);
+    if (!is_parent)
+        muster__link_switch(link, -1);
+}
+
 /* ---- frames ---- */
 
 /* The first frame is HELLO, and no other. */
@@ -455,7 +495,12 @@ static void take_frame(struct muster__link *link, const char *frame, size_t leng
     }
     if (!greets(link, &message) || (message.ticket != 0 && !claim(link, &message, &claimed)))
         return;
-    if (muster__wire_in_pieces(&message))
+    if (message.type == MUSTER__WIRE_HELLO && link->options.ring && link->options.side == MUSTER__WIRE_PARENT &&
+        link->options.descriptor_fd >= 0 && (message.hello.grants & MUSTER__WIRE_TAKES_RING) != 0)
+        offer_ring(link);
+    if (message.type == MUSTER__WIRE_RING)
+        take_ring(link, &message, claimed.descriptors);
+    else if (muster__wire_in_pieces(&message))
         open_incoming(link, frame, length, &message, claimed.descriptors);
     else
         deliver(link, &message, claimed.descriptors);
@@ -580,8 +625,33 @@ static void fail_at_end(struct muster__link *link, int error)
 
 enum reading { READ_SOME, READ_ALL, READ_NOTHING };
 
+static enum reading read_ring_once(struct muster__link *link, size_t *ret_length)
+{
+    struct iovec vectors[2];
+    size_t wanted;
+    bool wake = false;
+    if (!make_room(link))
+        return READ_NOTHING;
+    unsigned count = (unsigned)aim(link, vectors, &wanted);
+    link->in.reads++;
+    if (muster__ring_read(link->ring, vectors, count, ret_length, &wake) != MUSTER_OK) {
+        fail(link, MUSTER_INVALID_ARGUMENT, "a position in the ring that cannot be");
+        return READ_NOTHING;
+    }
+    if (wake)
+        (void)!muster__link_ring_bell(link); /* if it has ended, the socket tells */
+    if (*ret_length == 0 && link->in.peer_ended)
+        fail_at_end(link, link->in.error);
+    if (*ret_length == 0)
+        return READ_NOTHING;
+    account(link, *ret_length);
+    return READ_SOME; /* the end shows when it is empty */
+}
+
 static enum reading read_once(struct muster__link *link, size_t *ret_length)
 {
+    if (link->in.ring)
+        return read_ring_once(link, ret_length);
     struct iovec vectors[2];
     size_t wanted;
     ssize_t length;
@@ -618,15 +688,19 @@ static void prefer_own_failure(struct muster__link *link)
     pthread_mutex_unlock(&link->lock);
 }
 
-static void publish_stats(struct muster__link *link)
+/* True: what waits had no room in the ring, and may have some now. */
+static bool publish_stats(struct muster__link *link)
 {
     pthread_mutex_lock(&link->lock);
+    bool waits = link->out.full && link->out.ring;
     link->out.stats.frames_in = link->in.frames;
     link->out.stats.bytes_in = link->in.bytes;
     link->out.stats.reads = link->in.reads;
     link->out.stats.incomplete = link->in.incomplete;
     link->out.stats.descriptors_parked = link->in.parked_count;
+    link->out.stats.ring_in = link->in.ring;
     pthread_mutex_unlock(&link->lock);
+    return waits;
 }
 
 /* True: there may be more.  A read that did not fill what it was given has emptied the socket,
@@ -640,26 +714,54 @@ static bool read_in(struct muster__link *link)
         size_t length = 0;
         if (total >= link->options.read_budget)
             return true;
+        bool was_ring = link->in.ring;
         enum reading how = read_once(link, &length);
         is_more = how == READ_SOME || (how == READ_ALL && link->in.peer_ended);
         total += length;
         take_frames(link);
+        is_more |= link->in.ring && !was_ring;
     }
     return false;
 }
 
+/* Of the socket beside the ring: bells, which say nothing but that there is something, and the end.  It is read before the ring, so
+ * that what was written before the end is there.  True: there may be more. */
+static bool hear_bells(struct muster__link *link)
+{
+    char bells[BELLS_AT_ONCE];
+    ssize_t length;
+    do
+        length = recv(link->options.data_fd, bells, sizeof bells, MSG_DONTWAIT);
+    while (length < 0 && errno == EINTR);
+    if (length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return false;
+    for (ssize_t i = 0; i < length; i++)
+        if (bells[i] != 0)
+            fail(link, MUSTER_INVALID_ARGUMENT, "something else than a bell behind RING");
+    if (length <= 0) {
+        link->in.peer_ended = true;
+        link->in.error = length < 0 ? errno : 0;
+        return false;
+    }
+    return length == sizeof bells;
+}
+
 bool muster__link_on_ready(struct muster__link *link, uint32_t events)
 {
-    bool is_more = false;
+    bool is_more = false, rings_on = false;
     if (atomic_load(&link->closed) || link->in.ended)
         return false;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         link->in.peer_ended = true; /* edge-triggered, it is told once */
     if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
         muster__link_flush(link);
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+    if (link->in.ring && events != 0 && !atomic_load(&link->in.paused))
+        rings_on = hear_bells(link);
+    if (link->in.ring || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         is_more = read_in(link);
-    publish_stats(link);
+    is_more |= rings_on;
+    if (publish_stats(link))
+        muster__link_flush(link);
     if (link->in.failure != MUSTER_OK) {
         prefer_own_failure(link);
         tell_end(link);
@@ -667,6 +769,22 @@ bool muster__link_on_ready(struct muster__link *link, uint32_t events)
         return false;
     }
     return is_more;
+}
+
+/* It can be read; while it is not, there is no need to look. */
+static bool may_look(const struct muster__link *link)
+{
+    return link->in.ring && !link->in.ended && !atomic_load(&link->closed) && !atomic_load(&link->in.paused);
+}
+
+bool muster__link_look(const struct muster__link *link)
+{
+    return may_look(link) && muster__ring_has_bytes(link->ring);
+}
+
+bool muster__link_sleep(struct muster__link *link)
+{
+    return !may_look(link) || muster__ring_sleep(link->ring);
 }
 
 void muster__link_pause(struct muster__link *link, bool paused)

@@ -243,6 +243,39 @@ static bool serve_lane(struct muster__link *link, struct muster__link_lane *lane
     return lane->first == NULL;
 }
 
+static enum muster_status send_descriptors(struct muster__link *link,
+                                           const struct muster__wire_message *message);
+static enum muster_status begin_descriptors_locked(struct muster__link *link, struct muster__wire_message *message);
+
+/* RING alone, so that what comes behind it can go another way.  False: not now. */
+static bool take_switch_locked(struct muster__link *link)
+{
+    struct muster__link_batch *batch = &link->out.batch;
+    struct muster__wire_message message = {.type = MUSTER__WIRE_RING,
+                                           .descriptors = &link->out.ring_fd,
+                                           .descriptor_count = link->out.ring_fd >= 0};
+    if (begin_descriptors_locked(link, &message) != MUSTER_OK ||
+        muster__wire_encode(&batch->small, link->options.side, &message, NULL) != MUSTER_OK)
+        return false;
+    if (message.ticket != 0 && send_descriptors(link, &message) != MUSTER_OK) {
+        batch->small.length = 0;
+        return false;
+    }
+    if (message.ticket != 0) {
+        link->out.last_ticket = message.ticket;
+        close(link->out.ring_fd);
+        link->out.ring_fd = -1;
+    }
+    link->out.switches = false;
+    batch->is_switch = true;
+    batch->first = batch->count = batch->pieces = 0;
+    add_vector(batch, batch->small.data, batch->small.length);
+    batch->accounted = batch->small.length;
+    link->out.waiting += batch->accounted;
+    link->out.stats.frames_out++;
+    return true;
+}
+
 /* Small messages first, then a piece of each lane in turn.  False: there is nothing to write. */
 static bool take_batch_locked(struct muster__link *link)
 {
@@ -250,6 +283,8 @@ static bool take_batch_locked(struct muster__link *link)
     if (batch->first < batch->count)
         return true;
     MUSTER_CHECK(batch->done == NULL);
+    if (link->out.switches && take_switch_locked(link))
+        return true;
     batch->first = batch->count = batch->pieces = 0;
     batch->accounted = link->out.small.length;
     if (link->out.small.length > 0) {
@@ -287,12 +322,45 @@ static void advance(struct muster__link_batch *batch, size_t written)
     }
 }
 
-enum written { WRITTEN_ALL, WRITTEN_FULL, WRITTEN_BROKEN };
+enum written { WRITTEN_ALL, WRITTEN_FULL, WRITTEN_BROKEN, WRITTEN_NONSENSE };
+
+bool muster__link_ring_bell(struct muster__link *link)
+{
+    ssize_t sent;
+    do
+        sent = send(link->options.data_fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    /* Full: so many bells are still to be heard, and the ring is looked at after those. */
+    return sent > 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS;
+}
+
+/* Thread: the one that writes; no lock. */
+static enum written write_to_ring(struct muster__link *link, uint64_t *writes, uint64_t *bytes)
+{
+    struct muster__link_batch *batch = &link->out.batch;
+    while (batch->first < batch->count) {
+        size_t written = 0;
+        bool wake = false;
+        if (muster__ring_write(link->ring, batch->vectors + batch->first, batch->count - batch->first, &written,
+                               &wake) != MUSTER_OK)
+            return WRITTEN_NONSENSE;
+        (*writes)++;
+        *bytes += (uint64_t)written;
+        advance(batch, written);
+        if (wake && !muster__link_ring_bell(link))
+            return WRITTEN_BROKEN;
+        if (written == 0 && muster__ring_want_room(link->ring))
+            return WRITTEN_FULL;
+    }
+    return WRITTEN_ALL;
+}
 
 /* Thread: the one that writes; no lock. */
 static enum written write_batch(struct muster__link *link, uint64_t *writes, uint64_t *bytes)
 {
     struct muster__link_batch *batch = &link->out.batch;
+    if (link->out.ring)
+        return write_to_ring(link, writes, bytes);
     while (batch->first < batch->count) {
         struct iovec *vectors = batch->vectors + batch->first;
         unsigned count = batch->count - batch->first;
@@ -322,6 +390,8 @@ static struct muster__link_item *finish_batch_locked(struct muster__link *link)
     batch->done = NULL;
     batch->first = batch->count = 0;
     batch->accounted = 0;
+    link->out.ring |= batch->is_switch;
+    batch->is_switch = false;
     if (batch->small.capacity > SMALL_KEPT)
         muster__wire_buffer_clean_up(&batch->small);
     batch->small.length = 0;
@@ -409,6 +479,8 @@ static enum written write_once(struct muster__link *link)
     link->out.stats.bytes_out += bytes;
     if (how == WRITTEN_ALL)
         done = finish_batch_locked(link);
+    else if (how == WRITTEN_NONSENSE)
+        break_locked(link, MUSTER_INVALID_ARGUMENT, "a position in the ring that cannot be");
     else if (how == WRITTEN_BROKEN)
         break_locked(link, error == EPIPE || error == ECONNRESET ? MUSTER_OK : MUSTER_SYSTEM,
                      "the data socket cannot be written to");
@@ -424,7 +496,8 @@ static enum written write_once(struct muster__link *link)
  * in order. */
 static void tell_interest_locked(struct muster__link *link)
 {
-    uint32_t wanted = EPOLLIN | EPOLLRDHUP | (link->out.full ? EPOLLOUT : 0);
+    /* Beside a ring the socket always has room; a bell tells. */
+    uint32_t wanted = EPOLLIN | EPOLLRDHUP | (link->out.full && !link->out.ring ? EPOLLOUT : 0);
     if (wanted == link->out.interest || is_dead_locked(link))
         return;
     link->out.interest = wanted;
@@ -473,6 +546,19 @@ static void write_out(struct muster__link *link)
         link->options.listener->flush_soon(link->options.user_data);
     if (drained)
         link->options.listener->drained(link->options.user_data);
+}
+
+void muster__link_switch(struct muster__link *link, int ring_fd)
+{
+    pthread_mutex_lock(&link->lock);
+    link->out.switches = true;
+    link->out.ring_fd = ring_fd;
+    if (link->out.writing || link->out.full) {
+        link->out.again = true;
+        pthread_mutex_unlock(&link->lock);
+        return;
+    }
+    write_out(link);
 }
 
 void muster__link_flush(struct muster__link *link)

@@ -312,6 +312,16 @@ static void link_ready(struct muster__pool_source *source, uint32_t events, uint
         on_interest(host, muster__link_events(host->link));
 }
 
+static bool link_look(struct muster__pool_source *source)
+{
+    return muster__link_look(MUSTER_CONTAINER_OF(source, struct process_host, source)->link);
+}
+
+static bool link_sleep(struct muster__pool_source *source)
+{
+    return muster__link_sleep(MUSTER_CONTAINER_OF(source, struct process_host, source)->link);
+}
+
 /* ---- what it says to people ---- */
 
 static void close_pipe(struct process_pipe *pipe)
@@ -784,6 +794,7 @@ static enum muster_status make_link(struct process_host *host, struct ends *ends
         .descriptor_fd = ends->channel[0],
         .listener = &link_listener,
         .user_data = host,
+        .ring = true,
     };
     enum muster_status status = muster__link_new(&options, &host->link);
     if (status == MUSTER_OK)
@@ -806,7 +817,7 @@ static enum muster_status spawn(struct process_host *host, const struct ends *en
                         [MUSTER__HOST_FD_LAST_WORDS] = ends->words[1],
                         [MUSTER__HOST_FD_MEMORY] = muster__shared_memory_fd(host->memory)},
         .arguments = readable ? arguments : NULL,
-        .environment = host->processes->environment,
+        .may_be_copy = host->may_be_copy,
         .open_files = host->limits.open_files,
         .children = host->limits.children,
         .cpu_seconds = host->limits.cpu_seconds,
@@ -822,7 +833,8 @@ static enum muster_status spawn(struct process_host *host, const struct ends *en
 static enum muster_status add_sources(struct process_host *host)
 {
     struct muster__pool *pool = host->processes->options.pool;
-    host->source = (struct muster__pool_source){.fd = muster__link_fd(host->link), .ready = link_ready};
+    host->source = (struct muster__pool_source){
+        .fd = muster__link_fd(host->link), .ready = link_ready, .look = link_look, .sleep = link_sleep};
     enum muster_status status =
         muster__pool_source_add(pool, &host->source, muster__link_events(host->link) | EPOLLET);
     if (status == MUSTER_OK) {
@@ -854,7 +866,7 @@ static enum muster_status be_born(struct process_host *host, const struct ends *
 }
 
 enum muster_status muster__process_host_new(struct muster__processes *processes, unsigned number,
-                                            const struct muster__process_needs *needs,
+                                            const struct muster__process_needs *needs, bool may_be_copy,
                                             struct process_host **ret_host, struct muster_error *error)
 {
     struct ends ends;
@@ -864,6 +876,7 @@ enum muster_status muster__process_host_new(struct muster__processes *processes,
     atomic_init(&host->references, 1);
     host->processes = processes;
     host->limits = needs->limits;
+    host->may_be_copy = may_be_copy;
     host->base.class = &host_class;
     host->flusher.flush = flush;
     host->timer.fire = timer_fire;

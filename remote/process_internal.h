@@ -32,13 +32,13 @@ struct muster__processes {
     struct muster__processes_options options;
     struct muster__process_needs usual;
     struct muster__launcher *launcher;
-    const char *const *environment; /* that hosts get beside the usual; NULL: nothing */
-    char *environment_text;
     struct muster__pool_source launcher_source;
     struct muster__actor preparer;
     atomic_uint count;
     pthread_mutex_t lock;
+    atomic_bool expects_javascript;
     struct process_host *spare; /* under the lock, as what follows */
+    uint32_t last_trust;        /* of whom the last host was for, and the next may be */
     struct process_host *hosts; /* whose processes may be alive */
     struct process_direct *directs; /* channels between two of them */
     uint32_t last_direct;
@@ -60,6 +60,7 @@ struct process_host {
     char name[24];
     char *isolation;
     struct muster__process_limits limits;
+    bool may_be_copy;
     atomic_uint taken; /* by how many workers; PROCESS_DRAINING: by no more */
     atomic_bool doomed; /* killed by us, so its end is near */
     atomic_bool dead;
@@ -177,7 +178,7 @@ void muster__processes_log(struct muster__processes *processes, enum muster_log_
 MUSTER_MUST_CHECK enum muster_status muster__process_host_new(struct muster__processes *processes,
                                                               unsigned number,
                                                               const struct muster__process_needs *needs,
-                                                              struct process_host **ret_host,
+                                                              bool may_be_copy, struct process_host **ret_host,
                                                               struct muster_error *error);
 /* Thread: coordinator, once: it belongs to somebody from now on. */
 MUSTER_MUST_CHECK enum muster_status

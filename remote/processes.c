@@ -33,10 +33,18 @@ static void launcher_ready(struct muster__pool_source *source, uint32_t events, 
     muster__launcher_on_ready(MUSTER_CONTAINER_OF(source, struct muster__processes, launcher_source)->launcher);
 }
 
-static enum muster_status make_host(struct muster__processes *processes, const struct muster__process_needs *needs,
-                                    struct process_host **ret_host, struct muster_error *error)
+/* Whoever is not trusted shares no address layout with anybody. */
+static bool may_be_copy(const struct muster__processes *processes, uint32_t trust)
 {
-    if (atomic_load(&processes->count) >= processes->options.limit) {
+    return trust != MUSTER__TRUST_NONE && !processes->options.fresh && atomic_load(&processes->expects_javascript);
+}
+
+/* `dying`: so many were killed to make room. */
+static enum muster_status make_host(struct muster__processes *processes, const struct muster__process_needs *needs,
+                                    uint32_t trust, unsigned dying, struct process_host **ret_host,
+                                    struct muster_error *error)
+{
+    if (atomic_load(&processes->count) >= processes->options.limit + dying) {
         muster_error_set(error, MUSTER_REFUSED, "there are %u processes for workers already, which is the limit",
                          processes->options.limit);
         return MUSTER_REFUSED;
@@ -44,7 +52,7 @@ static enum muster_status make_host(struct muster__processes *processes, const s
     pthread_mutex_lock(&processes->lock);
     unsigned number = ++processes->last_number;
     pthread_mutex_unlock(&processes->lock);
-    return muster__process_host_new(processes, number, needs, ret_host, error);
+    return muster__process_host_new(processes, number, needs, may_be_copy(processes, trust), ret_host, error);
 }
 
 /* ---- the reserve ---- */
@@ -56,10 +64,11 @@ static bool prepare(struct muster__actor *actor)
     struct process_host *host = NULL;
     pthread_mutex_lock(&processes->lock);
     bool wanted = !processes->spare && !processes->stopped;
+    uint32_t trust = processes->last_trust;
     pthread_mutex_unlock(&processes->lock);
     if (!wanted)
         return false;
-    enum muster_status status = make_host(processes, &processes->usual, &host, &error);
+    enum muster_status status = make_host(processes, &processes->usual, trust, 0, &host, &error);
     if (status == MUSTER_OK) {
         pthread_mutex_lock(&processes->lock);
         bool keep = !processes->spare && !processes->stopped;
@@ -82,14 +91,18 @@ void muster__processes_prepare(struct muster__processes *processes)
         muster__pool_schedule(processes->options.pool, &processes->preparer);
 }
 
-static struct process_host *take_spare(struct muster__processes *processes)
+/* NULL: there is none that will do; *ret_dying says whether one was killed for that. */
+static struct process_host *take_spare(struct muster__processes *processes, uint32_t trust, unsigned *ret_dying)
 {
     pthread_mutex_lock(&processes->lock);
     struct process_host *host = processes->spare;
     processes->spare = NULL;
+    processes->last_trust = trust;
     pthread_mutex_unlock(&processes->lock);
-    if (!host || !atomic_load(&host->dead))
+    bool alive = host && !atomic_load(&host->dead);
+    if (!host || (alive && (trust != MUSTER__TRUST_NONE || !host->may_be_copy)))
         return host;
+    *ret_dying = alive;
     host->base.class->destroy(&host->base);
     return NULL;
 }
@@ -106,14 +119,22 @@ static enum muster_status assign(struct process_host *host, const struct muster_
     return status;
 }
 
+static enum muster_status make_and_assign(struct muster__processes *processes,
+                                          const struct muster_placement_request *request,
+                                          const struct muster__process_needs *needs, unsigned dying,
+                                          struct muster__host **ret_host, struct muster_error *error)
+{
+    struct process_host *host = NULL;
+    enum muster_status status = make_host(processes, needs, request->trust, dying, &host, error);
+    return status == MUSTER_OK ? assign(host, request, ret_host) : status;
+}
+
 enum muster_status muster__processes_make_host(struct muster__processes *processes,
                                                const struct muster_placement_request *request,
                                                const struct muster__process_needs *needs,
                                                struct muster__host **ret_host, struct muster_error *error)
 {
-    struct process_host *host = NULL;
-    enum muster_status status = make_host(processes, needs, &host, error);
-    return status == MUSTER_OK ? assign(host, request, ret_host) : status;
+    return make_and_assign(processes, request, needs, 0, ret_host, error);
 }
 
 enum muster_status muster__processes_take_host(struct muster__processes *processes,
@@ -122,30 +143,35 @@ enum muster_status muster__processes_take_host(struct muster__processes *process
 {
     enum muster_status status = MUSTER_CLOSED;
     for (int tries = 0; status == MUSTER_CLOSED && tries < TRIES_MOST; tries++) {
-        struct process_host *host = take_spare(processes);
+        unsigned dying = 0;
+        struct process_host *host = take_spare(processes, request->trust, &dying);
         status = host ? assign(host, request, ret_host)
-                      : muster__processes_make_host(processes, request, &processes->usual, ret_host, error);
+                      : make_and_assign(processes, request, &processes->usual, dying, ret_host, error);
     }
     if (status == MUSTER_OK)
         muster__processes_prepare(processes);
     return status;
 }
 
+void muster__processes_expect_javascript(struct muster__processes *processes)
+{
+    atomic_store(&processes->expects_javascript, true);
+}
+
 /* ---- the environment ---- */
 
 #define NAMES_MOST 32
 
-/* "A,B" becomes {"A=1", "B=2", NULL} of those that are set, in one block. */
-static bool take_environment(struct muster__processes *processes)
+/* "A,B" becomes {"A=1", "B=2", NULL} of those that are set, in one block, the caller's.  NULL: out of memory. */
+static const char **take_environment(const struct muster__processes_options *options)
 {
-    const char *names = processes->options.environment ? processes->options.environment
-                                                       : getenv("MUSTER_HOST_ENVIRONMENT");
+    const char *names = options->environment ? options->environment : getenv("MUSTER_HOST_ENVIRONMENT");
     char *list = muster__strdup(names ? names : ""), *rest = list;
     const char *entries[NAMES_MOST + 1] = {0};
     size_t count = 0, size = 1;
     char *name;
     if (!list)
-        return false;
+        return NULL;
     while ((name = strsep(&rest, ",")) && count < NAMES_MOST)
         if (*name && getenv(name)) {
             size += strlen(name) + strlen(getenv(name)) + 2;
@@ -159,12 +185,9 @@ static bool take_environment(struct muster__processes *processes)
         at += sprintf(at, "%s=%s", entries[i], getenv(entries[i])) + 1;
     }
     free(list);
-    if (!block)
-        return false;
-    environment[count] = NULL;
-    processes->environment = environment;
-    processes->environment_text = block;
-    return true;
+    if (environment)
+        environment[count] = NULL;
+    return environment;
 }
 
 /* ---- life ---- */
@@ -200,10 +223,12 @@ enum muster_status muster__processes_new(const struct muster__processes_options 
     pthread_cond_init(&processes->one_less, &monotonic);
     pthread_condattr_destroy(&monotonic);
     muster__actor_init(&processes->preparer, prepare);
-    const struct muster__launcher_options launcher = {.program = options->program};
     enum muster_status status = MUSTER_NO_MEMORY;
-    if (take_environment(processes))
+    const char **environment = take_environment(options);
+    const struct muster__launcher_options launcher = {.program = options->program, .environment = environment};
+    if (environment)
         status = muster__launcher_new(&launcher, &processes->launcher, error);
+    free(environment);
     if (status == MUSTER_OK) {
         processes->launcher_source = (struct muster__pool_source){
             .fd = muster__launcher_fd(processes->launcher), .ready = launcher_ready};
@@ -215,7 +240,6 @@ enum muster_status muster__processes_new(const struct muster__processes_options 
         muster__launcher_destroy(processes->launcher);
         pthread_mutex_destroy(&processes->lock);
         pthread_cond_destroy(&processes->one_less);
-        free(processes->environment_text);
         free(processes);
     }
     return status;
@@ -256,6 +280,5 @@ void muster__processes_destroy(struct muster__processes *processes)
         muster__process_host_bury(processes->hosts);
     pthread_mutex_destroy(&processes->lock);
     pthread_cond_destroy(&processes->one_less);
-    free(processes->environment_text);
     free(processes);
 }

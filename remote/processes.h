@@ -28,6 +28,7 @@ struct muster__processes_options {
     unsigned limit;            /* processes at a time; 0: 64 */
     unsigned threads;          /* of each; 0: one a core */
     bool no_spare;             /* none is kept in reserve */
+    bool fresh;                /* none is a copy: each has an address layout of its own */
     bool partial_wall;         /* trust "none" also where the kernel cannot raise all of the wall */
     bool network, spawn;       /* what trust "none" may do all the same */
     struct muster__process_limits limits; /* of each */
@@ -69,6 +70,9 @@ MUSTER_MUST_CHECK enum muster_status
 muster__processes_make_host(struct muster__processes *processes, const struct muster_placement_request *request,
                             const struct muster__process_needs *needs, struct muster__host **ret_host,
                             struct muster_error *error);
+/* Thread: any.  Workers in JavaScript will come: from now on processes are copies of one that has loaded the engine (see
+ * remote/launcher.h), but those for trust "none" and where the options want them fresh. */
+void muster__processes_expect_javascript(struct muster__processes *processes);
 /* Thread: any.  Begins to make the one in reserve, if there is to be one. */
 void muster__processes_prepare(struct muster__processes *processes);
 

@@ -1,4 +1,4 @@
-/* remote/spawn.c - starts a program with its descriptors placed, without copying the parent.
+/* remote/spawn.c - starts a program with its descriptors placed, without copying the parent; or a copy.
  *
  * Any thread.  Between clone and exec the child shares our memory while we stand still, so it makes bare
  * system calls only and allocates nothing; what it needs was prepared before, and what failed stands in
@@ -27,11 +27,15 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 #define STACK ((size_t)32 << 10)
 
 struct child {
     const struct muster__spawn_options *options;
-    int descriptors[MUSTER__SPAWN_DESCRIPTORS_MAX]; /* no -1 among them */
+    int descriptors[MUSTER__SPAWN_DESCRIPTORS_MAX + 1]; /* no -1 among them; a copy has one more, for its report */
+    unsigned descriptor_count;
     pid_t caller;
     unsigned most_descriptors;
     char *stack; /* of the program's process, when one stands between */
@@ -51,14 +55,6 @@ int __clone(int (*run)(void *), void *stack, int flags, void *data, ...);
 
 /* ---- the child, until exec ---- */
 
-MUSTER__IN_CHILD static int fail_in_child(struct child *child, const char *step)
-{
-    child->problem = errno;
-    child->failed_step = step;
-    syscall(SYS_exit_group, 127);
-    return 127;
-}
-
 MUSTER__IN_CHILD static bool bind_to_caller(const struct child *child)
 {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
@@ -72,16 +68,18 @@ MUSTER__IN_CHILD static bool bind_to_caller(const struct child *child)
 /* First out of the way, for a source may lie where another belongs. */
 MUSTER__IN_CHILD static bool place_descriptors(struct child *child)
 {
-    unsigned count = child->options->descriptor_count;
+    unsigned count = child->descriptor_count;
     for (unsigned i = 0; i < count; i++) {
         long moved = syscall(SYS_fcntl, child->descriptors[i], F_DUPFD, count);
         if (moved < 0)
             return false;
         child->descriptors[i] = (int)moved;
     }
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         if (syscall(SYS_dup3, child->descriptors[i], i, 0) < 0)
             return false;
+        child->descriptors[i] = (int)i;
+    }
     if (syscall(SYS_close_range, count, ~0u, 0) < 0) /* before Linux 5.9, or forbidden */
         for (unsigned fd = count; fd < child->most_descriptors; fd++)
             syscall(SYS_close, fd);
@@ -117,25 +115,39 @@ MUSTER__IN_CHILD static bool be_nice(int by)
     return syscall(SYS_setpriority, PRIO_PROCESS, 0, wanted > 19 ? 19 : wanted) == 0;
 }
 
+/* NULL, or the step that failed, with errno. */
+MUSTER__IN_CHILD static const char *set_up_child(struct child *child)
+{
+    const struct muster__spawn_options *options = child->options;
+    muster__in_child_reset_signals();
+    if (options->session && syscall(SYS_setsid) < 0)
+        return "open a session for";
+    if (options->dies_with_caller && !bind_to_caller(child))
+        return "bind to its parent";
+    if (options->group >= 0 && syscall(SYS_write, options->group, "0", (size_t)1) != 1)
+        return "put into its control group";
+    if (!place_descriptors(child))
+        return "place the descriptors of";
+    if (!limit_all(options))
+        return "limit";
+    if (options->nice != 0 && !be_nice(options->nice))
+        return "set the priority of";
+    return NULL;
+}
+
 MUSTER__IN_CHILD static int run_child(void *data)
 {
     struct child *child = data;
     const struct muster__spawn_options *options = child->options;
-    muster__in_child_reset_signals();
-    if (options->session && syscall(SYS_setsid) < 0)
-        return fail_in_child(child, "open a session for");
-    if (options->dies_with_caller && !bind_to_caller(child))
-        return fail_in_child(child, "bind to its parent");
-    if (options->group >= 0 && syscall(SYS_write, options->group, "0", (size_t)1) != 1)
-        return fail_in_child(child, "put into its control group");
-    if (!place_descriptors(child))
-        return fail_in_child(child, "place the descriptors of");
-    if (!limit_all(options))
-        return fail_in_child(child, "limit");
-    if (options->nice != 0 && !be_nice(options->nice))
-        return fail_in_child(child, "set the priority of");
-    syscall(SYS_execve, options->program, options->arguments, options->environment);
-    return fail_in_child(child, "run");
+    const char *step = set_up_child(child);
+    if (step == NULL) {
+        syscall(SYS_execve, options->program, options->arguments, options->environment);
+        step = "run";
+    }
+    child->problem = errno;
+    child->failed_step = step;
+    syscall(SYS_exit_group, 127);
+    return 127;
 }
 
 /* ---- the caller ---- */
@@ -203,31 +215,116 @@ static unsigned most_descriptors(void)
     return (unsigned)limits.rlim_cur;
 }
 
-enum muster_status muster__spawn(const struct muster__spawn_options *options, pid_t *ret_pid,
-                                 int *ret_pidfd, struct muster__spawn_problem *ret_problem)
+static enum muster_status init_child(struct child *child, const struct muster__spawn_options *options, int *ret_nothing,
+                                     struct muster__spawn_problem *ret_problem)
 {
     MUSTER_CHECK(options->descriptor_count >= 3 &&
                  options->descriptor_count <= MUSTER__SPAWN_DESCRIPTORS_MAX);
-    struct child child = {.options = options,
-                          .caller = getpid(),
-                          .most_descriptors = most_descriptors(),
-                          .pidfd = -1};
-    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (nothing < 0) {
+    *child = (struct child){.options = options,
+                            .descriptor_count = options->descriptor_count,
+                            .caller = getpid(),
+                            .most_descriptors = most_descriptors(),
+                            .pidfd = -1};
+    *ret_nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (*ret_nothing < 0) {
         *ret_problem = (struct muster__spawn_problem){"open /dev/null for", errno};
         return MUSTER_SYSTEM;
     }
     for (unsigned i = 0; i < options->descriptor_count; i++)
-        child.descriptors[i] = options->descriptors[i] < 0 ? nothing : options->descriptors[i];
-    start_with_stack(&child);
+        child->descriptors[i] = options->descriptors[i] < 0 ? *ret_nothing : options->descriptors[i];
+    return MUSTER_OK;
+}
+
+static enum muster_status end_child(const struct child *child, int nothing, pid_t *ret_pid, int *ret_pidfd,
+                                    struct muster__spawn_problem *ret_problem)
+{
     close(nothing);
-    if (child.failed_step != NULL) {
-        if (child.pidfd >= 0)
-            close(child.pidfd);
-        *ret_problem = (struct muster__spawn_problem){child.failed_step, child.problem};
+    if (child->failed_step != NULL) {
+        if (child->pidfd >= 0)
+            close(child->pidfd);
+        *ret_problem = (struct muster__spawn_problem){child->failed_step, child->problem};
         return MUSTER_SYSTEM;
     }
-    *ret_pid = child.pid;
-    *ret_pidfd = child.pidfd;
+    *ret_pid = child->pid;
+    *ret_pidfd = child->pidfd;
     return MUSTER_OK;
+}
+
+enum muster_status muster__spawn(const struct muster__spawn_options *options, pid_t *ret_pid,
+                                 int *ret_pidfd, struct muster__spawn_problem *ret_problem)
+{
+    struct child child;
+    int nothing;
+    if (init_child(&child, options, &nothing, ret_problem) != MUSTER_OK)
+        return MUSTER_SYSTEM;
+    start_with_stack(&child);
+    return end_child(&child, nothing, ret_pid, ret_pidfd, ret_problem);
+}
+
+/* ---- copies ---- */
+
+/* In the copy.  Its end of the pipe became the descriptor behind the others. */
+static void settle_copy(struct child *child)
+{
+    unsigned report = child->descriptor_count - 1;
+    const char *step = set_up_child(child);
+    if (step != NULL) { /* the sentence is where it is in the caller */
+        const struct muster__spawn_problem problem = {step, errno};
+        _exit(write(child->descriptors[report], &problem, sizeof problem) < 0 ? 126 : 127);
+    }
+    close(child->descriptors[report]);
+}
+
+/* Until the copy is what it should be, or has said why not. */
+static void await_copy(struct child *child, int report)
+{
+    struct muster__spawn_problem problem;
+    ssize_t length;
+    child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0); /* nobody else waits for it */
+    if (child->pidfd < 0) {
+        child->problem = errno;
+        child->failed_step = "watch";
+        kill(child->pid, SIGKILL);
+    }
+    do
+        length = read(report, &problem, sizeof problem);
+    while (length < 0 && errno == EINTR);
+    if (length == (ssize_t)sizeof problem) {
+        child->problem = problem.problem;
+        child->failed_step = problem.step;
+    }
+    if (child->failed_step != NULL)
+        while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+}
+
+enum muster_status muster__spawn_copy(const struct muster__spawn_options *options, pid_t *ret_pid,
+                                      int *ret_pidfd, struct muster__spawn_problem *ret_problem)
+{
+    struct child child;
+    int nothing;
+    int report[2];
+    if (init_child(&child, options, &nothing, ret_problem) != MUSTER_OK)
+        return MUSTER_SYSTEM;
+    if (pipe2(report, O_CLOEXEC) < 0) {
+        child.problem = errno;
+        child.failed_step = "hear of";
+        return end_child(&child, nothing, ret_pid, ret_pidfd, ret_problem);
+    }
+    child.descriptors[child.descriptor_count++] = report[1];
+    child.pid = fork();
+    if (child.pid == 0) {
+        settle_copy(&child);
+        *ret_pid = 0;
+        return MUSTER_OK;
+    }
+    close(report[1]);
+    if (child.pid > 0) {
+        await_copy(&child, report[0]);
+    } else {
+        child.problem = errno;
+        child.failed_step = "start a process for";
+    }
+    close(report[0]);
+    return end_child(&child, nothing, ret_pid, ret_pidfd, ret_problem);
 }

@@ -1,4 +1,4 @@
-/* remote/spawn.h - starts a program with its descriptors placed, without copying the parent.  Internal.
+/* remote/spawn.h - starts a program with its descriptors placed, without copying the parent; or a copy.  Internal.
  *
  * Thread: any; the caller waits until the program runs or could not be run, never longer.  The parent's
  * memory is shared until then, so a large parent costs nothing; its signal handlers, mask, descriptors and
@@ -44,5 +44,12 @@ struct muster__spawn_problem {
 MUSTER_MUST_CHECK enum muster_status muster__spawn(const struct muster__spawn_options *options,
                                                    pid_t *ret_pid, int *ret_pidfd,
                                                    struct muster__spawn_problem *ret_problem);
+
+/* The same without a program: the new process is a copy of the calling one, which has to have one thread, and goes on
+ * behind this call, with what the options say in force (`program`, `arguments`, `environment` and `orphan` are not
+ * looked at).  It finds *ret_pid 0 and has no descriptor but those of the options. */
+MUSTER_MUST_CHECK enum muster_status muster__spawn_copy(const struct muster__spawn_options *options,
+                                                        pid_t *ret_pid, int *ret_pidfd,
+                                                        struct muster__spawn_problem *ret_problem);
 
 #endif

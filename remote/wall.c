@@ -59,7 +59,7 @@ int muster__wall_describe(enum muster__wall_trust trust, const struct muster__wa
 /* ---- the parts ---- */
 
 /* A folder has a link for itself, one in its parent, and one for each folder below: here, a thread. */
-static bool is_only_thread(void)
+bool muster__wall_is_only_thread(void)
 {
     struct stat tasks;
     return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 3;
@@ -138,7 +138,7 @@ static enum muster_status raise_landlock(const struct muster__wall_options *opti
 static enum muster_status raise_none(const struct muster__wall_options *options,
                                      struct muster__wall_report *report, struct muster_error *error)
 {
-    bool alone = is_only_thread();
+    bool alone = muster__wall_is_only_thread();
     if (!alone && !options->allow_partial)
         return fail(error, MUSTER_REFUSED,
                     "other threads run already, or /proc is not there to tell", 0);

@@ -64,6 +64,9 @@ MUSTER_MUST_CHECK enum muster_status muster__wall_raise(const struct muster__wal
                                                         struct muster__wall_report *ret_report,
                                                         struct muster_error *error);
 
+/* Thread: any.  This process has no other; false also when /proc is not there to tell. */
+bool muster__wall_is_only_thread(void);
+
 /* One sentence for the log: "trust none: no new privileges, seccomp, Landlock (ABI 7), no
  * capabilities".  snprintf's rules. */
 int muster__wall_describe(enum muster__wall_trust trust, const struct muster__wall_report *report,

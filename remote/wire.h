@@ -116,7 +116,11 @@ enum muster__wire_flag {
     X(PORT_CREDIT, 51, BOTH, EITHER, NONE, 0, false)                                               \
     X(PORT_MOVE, 52, PARENT, EITHER, NONE, 0, false)                                               \
     X(PORT_MOVED, 53, CHILD, EITHER, NONE, 0, false)                                               \
-    X(DIRECT, 54, PARENT, NONE, NONE, 0, false)
+    X(DIRECT, 54, PARENT, NONE, NONE, 0, false)                                                    \
+    X(RING, 55, BOTH, NONE, NONE, 0, false)
+
+/* In the child's HELLO: it knows RING. */
+#define MUSTER__WIRE_TAKES_RING 8u
 
 enum muster__wire_type {
 #define MUSTER__WIRE_SYMBOL(name, number, ...) MUSTER__WIRE_##name = number,
@@ -177,10 +181,10 @@ struct muster__wire_message {
     union {
         struct {
             uint32_t version, pid;
-            /* From the parent; the child sends zeros and no name. */
+            /* From the parent; the child sends no name, and zeros except for TAKES_RING. */
             uint32_t threads;       /* of the child's pool; 0: one a core */
             uint32_t trust;         /* the wall's level, as remote/wall.h numbers them */
-            uint32_t grants;        /* what the wall lets through; bits */
+            uint32_t grants;        /* what the wall lets through; bits.  From the child: MUSTER__WIRE_TAKES_RING */
             uint32_t word_count;    /* words of the shared memory */
             uint64_t turn_us, wedged_us; /* for workers that say nothing; 0: the runtime's default */
             uint64_t memory;        /* of the whole host, bytes; 0: no limit */

@@ -281,6 +281,12 @@ static void walk_direct(struct muster__wire_codec *c, struct muster__wire_messag
     muster__wire_boolean(c, &m->direct.is_parent, "which side it is");
 }
 
+static void walk_ring(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    muster__wire_require(c, m->descriptor_count == (c->from == MUSTER__WIRE_PARENT),
+                         "a ring without its memory, or with more than that");
+}
+
 static void walk_abort(struct muster__wire_codec *c, struct muster__wire_message *m)
 {
     muster__wire_status(c, &m->status);
@@ -327,6 +333,7 @@ static walk_fn *const walks[] = {
     [MUSTER__WIRE_PORT_MOVE] = walk_port_move,
     [MUSTER__WIRE_PORT_MOVED] = walk_nothing,
     [MUSTER__WIRE_DIRECT] = walk_direct,
+    [MUSTER__WIRE_RING] = walk_ring,
 };
 
 void muster__wire_walk(struct muster__wire_codec *codec)

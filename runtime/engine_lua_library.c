@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define MAX_DELAY_MS 2147483647.0
 
@@ -566,6 +567,20 @@ static void open_muster(lua_State *L)
     lua_setfield(L, -2, "muster");
 }
 
+/* Lua's own seed is made of an address and the second, which are the same in processes that are copies of one. */
+static void seed_random(lua_State *L)
+{
+    lua_Integer seeds[2];
+    if (getrandom(seeds, sizeof seeds, GRND_NONBLOCK) != (ssize_t)sizeof seeds)
+        return;
+    lua_getfield(L, -1, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, seeds[0]);
+    lua_pushinteger(L, seeds[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+}
+
 void muster__lua_library_open_realm(lua_State *L, struct muster__realm *realm)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, realm->environment);
@@ -574,6 +589,7 @@ void muster__lua_library_open_realm(lua_State *L, struct muster__realm *realm)
     lua_setfield(L, -2, "string");
     open_library(L, "table", luaopen_table);
     open_library(L, "math", luaopen_math);
+    seed_random(L);
     open_library(L, "utf8", luaopen_utf8);
     lua_pushcfunction(L, luaopen_coroutine);
     lua_call(L, 0, 1);

@@ -89,6 +89,15 @@ struct muster__pool_source {
     int fd;
     /* Thread: the one that polls; never two sources' at once.  Runs no script. */
     void (*ready)(struct muster__pool_source *source, uint32_t events, uint64_t now_us);
+    /* Optional, both or none: news comes in memory as well, and from there without an event.  Thread: the one that
+     * polls.  After `ready` the pool looks itself each time that it polls, and calls `ready` with no events when `look`
+     * says that there is something; before it waits it calls `sleep`, until which no event need come.  `sleep` is false when
+     * there is something after all; true: an event will tell. */
+    bool (*look)(struct muster__pool_source *source);
+    bool (*sleep)(struct muster__pool_source *source);
+    /* The pool's. */
+    struct muster__pool_source *next_watched;
+    bool watched;
 };
 /* Thread: any; remove: only from inside ready or flush, or when nothing polls it any more; `ready` does not come after it. */
 MUSTER_MUST_CHECK enum muster_status muster__pool_source_add(struct muster__pool *pool,

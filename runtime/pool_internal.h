@@ -68,6 +68,8 @@ struct muster__pool {
     atomic_bool poll_spinning;  /* it looks for work without sleeping; false: it will find some */
     uint64_t poll_gap_us;       /* how long the last waits took, about; the role's */
     _Atomic uint64_t poll_until_us; /* for how long it means to wait: an earlier timer wakes it */
+    struct muster__pool_source *watched, *watched_next; /* that it looks at itself, and where it has got to; the role's */
+    unsigned finds_in_memory; /* in a row, without a look at descriptors; the role's */
     int epoll;
     atomic_uint sources_seen; /* what add published; see pool_poll.c */
     int wake_fd;

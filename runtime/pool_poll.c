@@ -15,6 +15,9 @@
 /* The longest wait, so that a deadline that is further away, as most are and few are reached, need not
  * wake the one that polls to tell it. */
 #define WAIT_AT_MOST_US 30000000u
+/* Looks at memory, which take nanoseconds, for each look at descriptors, which takes a system call. */
+#define LOOKS_AT_ONCE 32
+#define FINDS_IN_A_ROW 16 /* in memory, before descriptors are looked at though there is more */
 #define GAP_MOST_US 1000u /* counted, so that one long pause does not outweigh what follows for long */
 
 /* ---- timers: a binary heap of pointers, the position noted in each ---- */
@@ -186,12 +189,68 @@ enum muster_status muster__pool_source_change(struct muster__pool *pool,
     return control(pool, EPOLL_CTL_MOD, source, events);
 }
 
+/* ---- sources whose news comes in memory ---- */
+
+static void watch(struct muster__pool *pool, struct muster__pool_source *source)
+{
+    source->watched = true;
+    source->next_watched = pool->watched;
+    pool->watched = source;
+}
+
+static void unwatch(struct muster__pool *pool, struct muster__pool_source *source)
+{
+    struct muster__pool_source **at = &pool->watched;
+    while (*at != source)
+        at = &(*at)->next_watched;
+    *at = source->next_watched;
+    if (pool->watched_next == source)
+        pool->watched_next = source->next_watched;
+    source->watched = false;
+}
+
+static bool has_news(const struct muster__pool *pool)
+{
+    for (struct muster__pool_source *source = pool->watched; source; source = source->next_watched)
+        if (source->look(source))
+            return true;
+    return false;
+}
+
+/* An event will tell of each from now on, and none is looked at any more.  False: there is something after all. */
+static bool let_sleep(struct muster__pool *pool)
+{
+    while (pool->watched && pool->watched->sleep(pool->watched))
+        unwatch(pool, pool->watched);
+    return !pool->watched;
+}
+
+/* It may be gone when this returns, and so may any other. */
+static void call_source(struct muster__pool *pool, struct muster__pool_source *source, uint32_t events,
+                        uint64_t now_us)
+{
+    if (source->look && !source->watched)
+        watch(pool, source);
+    source->ready(source, events, now_us);
+}
+
+static void call_watched(struct muster__pool *pool, uint64_t now_us)
+{
+    for (struct muster__pool_source *source = pool->watched; source; source = pool->watched_next) {
+        pool->watched_next = source->next_watched;
+        if (source->look(source))
+            call_source(pool, source, 0, now_us);
+    }
+}
+
 /* What the thread that polls has still to call. */
 static _Thread_local struct epoll_event *batch, *batch_end;
 
 void muster__pool_source_remove(struct muster__pool *pool, struct muster__pool_source *source)
 {
     (void)control(pool, EPOLL_CTL_DEL, source, 0);
+    if (source->watched)
+        unwatch(pool, source);
     /* It may be freed at once. */
     for (struct epoll_event *event = batch; event < batch_end; event++)
         if (event->data.ptr == source)
@@ -229,6 +288,26 @@ static bool is_needed(const struct muster__pool *pool, uint64_t now_us)
            atomic_load(&pool->first_timer_us) <= now_us;
 }
 
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* True: there is news, or work: the flag is taken away by whoever brings some. */
+static bool look_at_memory(struct muster__pool *pool)
+{
+    for (int i = 0; pool->watched && i < LOOKS_AT_ONCE; i++) {
+        if (has_news(pool) || !atomic_load(&pool->poll_spinning))
+            return true;
+        relax();
+    }
+    return false;
+}
+
 /* True: there are *ret_count events, or something else is to be done.  False: sleep, but look again before. */
 static bool spin(struct muster__pool *pool, struct epoll_event *events, uint64_t began_us, int *ret_count)
 {
@@ -238,9 +317,14 @@ static bool spin(struct muster__pool *pool, struct epoll_event *events, uint64_t
         return false;
     atomic_store(&pool->poll_spinning, true);
     for (;;) {
+        *ret_count = 0;
+        found = look_at_memory(pool) && ++pool->finds_in_memory < FINDS_IN_A_ROW;
+        if (found)
+            break;
+        pool->finds_in_memory = 0;
         int count = epoll_pwait2(pool->epoll, events, EVENTS_AT_ONCE, &at_once, NULL);
         uint64_t now_us = muster__now_us();
-        found = count > 0 || is_needed(pool, now_us);
+        found = count > 0 || is_needed(pool, now_us) || has_news(pool);
         *ret_count = count > 0 ? count : 0;
         if (found || count < 0 || now_us - began_us > pool->options.spin_us)
             break;
@@ -270,7 +354,7 @@ static int wait_events(struct muster__pool *pool, bool may_wait, struct epoll_ev
         /* Said; now look again. */
         if (muster__pool_has_work(pool) || atomic_load(&pool->flushers) ||
             atomic_load(&pool->stopping) || first <= now_us ||
-            atomic_load(&pool->first_timer_us) < first)
+            atomic_load(&pool->first_timer_us) < first || !let_sleep(pool))
             ;
         else
             timeout = (struct timespec){(time_t)((first - now_us) / 1000000),
@@ -302,9 +386,10 @@ static void call_sources(struct muster__pool *pool, struct epoll_event *events, 
         if (!source)
             drain_wake(pool);
         else if (batch->events) /* else it was removed meanwhile */
-            source->ready(source, batch->events, now_us);
+            call_source(pool, source, batch->events, now_us);
     }
     batch = batch_end = NULL;
+    call_watched(pool, now_us);
 }
 
 bool muster__pool_poll(struct muster__pool *pool, bool may_wait)

@@ -135,9 +135,17 @@ def of_url_loader():
         yield text.encode()
 
 
+def of_ring():
+    """Calls, with each word of the header that means something bent in between."""
+    calls = [(0, 0, 0x0800_0100), (2, 0, 0x0100_0040), (4, 0, 0), (6, 0, 0), (0, 0, 0x0FFF_0FFF), (2, 0, 0x0FFF_0FFF)]
+    for word in (0, 1, 2, 16, 17, 32, 33, 48, 49, 64, 65):
+        for value in (0, 1, 4096, 4097, 0x8000_0000, 0xFFFF_FFFF):
+            yield b"".join(struct.pack("<BBI", *call) for call in [*calls, (1, word, value), *calls])
+
+
 SEEDS = {"fuzz_clone": of_clone, "fuzz_clone_lua": of_clone, "fuzz_control": of_control, "fuzz_http_connection": of_http_connection, "fuzz_json": of_json,
          "fuzz_http_client": of_http_client, "fuzz_url_loader": of_url_loader,
-         "fuzz_link": of_link, "fuzz_source_map": of_source_map, "fuzz_wire": of_wire}
+         "fuzz_link": of_link, "fuzz_ring": of_ring, "fuzz_source_map": of_source_map, "fuzz_wire": of_wire}
 
 
 def main():

@@ -22,6 +22,10 @@
 #include "remote/shared_memory.h"
 #include "runtime/check.h"
 
+extern char **environ;
+
+static bool is_copy;
+
 static void say(const char *text, size_t length)
 {
     while (length > 0) {
@@ -95,6 +99,7 @@ static int describe_itself(int argument_count, char **arguments, char **environm
     struct sigaction action;
     sigaction(SIGUSR1, NULL, &action);
     say_line("ignored=%ld|", action.sa_handler == SIG_IGN);
+    say_line("copy=%ld|", is_copy);
     say_line("leads=%ld|\n", getsid(0) == getpid() && getpgid(0) == getpid());
     return 0;
 }
@@ -282,12 +287,8 @@ static int start_words(void)
     return 0;
 }
 
-int main(int argument_count, char **arguments, char **environment)
+static int be_host(int argument_count, char **arguments)
 {
-    const char *raves = getenv("MUSTER_FIXTURE_RAVES");
-    if (argument_count >= 2 && strcmp(arguments[1], "--launcher") == 0)
-        return raves != NULL ? be_a_launcher_that_raves()
-                             : muster__launcher_main(argument_count - 2, arguments + 2);
     const char *what = argument_count < 2 ? "" : arguments[1];
     if (strcmp(what, "exit") == 0)
         return (int)strtol(arguments[2], NULL, 10);
@@ -298,7 +299,7 @@ int main(int argument_count, char **arguments, char **environment)
     if (strcmp(what, "descriptors") == 0)
         return list_descriptors();
     if (strcmp(what, "describe") == 0)
-        return describe_itself(argument_count, arguments, environment);
+        return describe_itself(argument_count, arguments, environ);
     if (strcmp(what, "children") == 0) {
         int problem = have_children();
         wait_for_the_end();
@@ -319,4 +320,26 @@ int main(int argument_count, char **arguments, char **environment)
     if (strcmp(what, "words") == 0)
         return start_words();
     return 89;
+}
+
+/* ---- the launcher ---- */
+
+static bool load(void)
+{
+    return getenv("MUSTER_FIXTURE_CANNOT_LOAD") == NULL;
+}
+
+static int be_copy(int argument_count, char **arguments)
+{
+    is_copy = true;
+    return be_host(argument_count, arguments);
+}
+
+int main(int argument_count, char **arguments)
+{
+    static const struct muster__launcher_copies copies = {.load = load, .run = be_copy};
+    const char *raves = getenv("MUSTER_FIXTURE_RAVES");
+    if (argument_count < 2 || strcmp(arguments[1], "--launcher") != 0)
+        return be_host(argument_count, arguments);
+    return raves != NULL ? be_a_launcher_that_raves() : muster__launcher_main(argument_count, arguments, &copies);
 }

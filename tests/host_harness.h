@@ -28,6 +28,16 @@
         "handle_sigfpe=0:handle_sigtrap=0:report_signal_unsafe=0:use_sigaltstack=0",               \
         "UBSAN_OPTIONS=handle_segv=0"
 
+#define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Hosts may be copies of their launcher; each test runs in a process of its own. */
+static bool copies_wanted;
+
+static inline void want_copies(void)
+{
+    copies_wanted = true;
+}
+
 struct test_host {
     struct muster__process *process;
     int data;       /* our end; -1: closed */
@@ -76,7 +86,6 @@ static inline enum muster_status begin_host(struct muster__launcher *launcher, s
                                             struct muster__process_options options,
                                             const char *const *arguments)
 {
-    static const char *const quiet[] = {FIXTURE_SANITIZERS, NULL};
     int data[2];
     int words[2];
     int errors[2];
@@ -88,8 +97,7 @@ static inline enum muster_status begin_host(struct muster__launcher *launcher, s
     host->data = data[0];
     host->last_words = words[0];
     host->errors = errors[0];
-    if (options.environment == NULL)
-        options.environment = quiet;
+    options.may_be_copy = copies_wanted;
     options.arguments = arguments;
     options.descriptors[MUSTER__HOST_FD_ERRORS] = errors[1];
     options.descriptors[MUSTER__HOST_FD_DATA] = data[1];
@@ -164,14 +172,19 @@ static inline void read_line(int fd, char *text, size_t size)
     text[length] = '\0';
 }
 
-static inline struct muster__launcher *new_launcher(void)
+static inline struct muster__launcher *new_launcher_with(const char *const *environment)
 {
     struct muster__launcher *launcher = NULL;
-    struct muster__launcher_options options = {.program = HOST_FIXTURE, .cgroup = ""};
+    struct muster__launcher_options options = {.program = HOST_FIXTURE, .cgroup = "", .environment = environment};
     struct muster_error error = {0};
     enum muster_status status = muster__launcher_new(&options, &launcher, &error);
     ck_assert_msg(status == MUSTER_OK, "%s", error.message);
     return launcher;
+}
+
+static inline struct muster__launcher *new_launcher(void)
+{
+    return new_launcher_with(ARGUMENTS(FIXTURE_SANITIZERS));
 }
 
 static inline int watch_pid(pid_t pid)
@@ -194,7 +207,5 @@ static inline bool is_gone(int pidfd)
     struct pollfd gone = {.fd = pidfd, .events = POLLIN};
     return poll(&gone, 1, 0) == 1;
 }
-
-#define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 #endif

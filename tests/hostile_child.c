@@ -1323,7 +1323,7 @@ int main(int argument_count, char **arguments)
 {
     const char *what = getenv("MUSTER_HOSTILE");
     if (argument_count >= 2 && strcmp(arguments[1], "--launcher") == 0)
-        return muster__launcher_main(argument_count - 2, arguments + 2);
+        return muster__launcher_main(argument_count, arguments, NULL);
     if (what == NULL || muster__shared_memory_attach(MUSTER__HOST_FD_MEMORY, &own.memory) != MUSTER_OK)
         return 93;
     if (commit_early(what))

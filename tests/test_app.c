@@ -105,7 +105,8 @@ START_TEST(every_key_arrives_where_it_belongs)
              "  \"limits\": {\"turn\": \"10s\", \"memory\": \"64m\", \"queue\": 9, \"idle\": \"300ms\", \"process_memory\": \"128m\",\n"
              "             \"process_files\": 64, \"process_children\": 3, \"process_cpu\": \"90s\"}}],\n"
              " \"idle_timeout\": \"1m\", \"grace_timeout\": \"2s\", \"event_timeout\": \"3s\", \"body_limit\": 512,\n"
-             " \"placement\": \"affinity\", \"processes\": 3, \"process_memory\": \"1m\", \"process_files\": 100,\n"
+             " \"placement\": \"affinity\", \"processes\": 3, \"fresh_processes\": true,\n"
+             " \"process_memory\": \"1m\", \"process_files\": 100,\n"
              " \"process_children\": 8, \"process_cpu\": \"1m\",\n"
              " \"worker_limit\": 5, \"registration_limit\": 6, \"stored_limit\": \"7k\"}"),
         MUSTER_OK);
@@ -129,6 +130,7 @@ START_TEST(every_key_arrives_where_it_belongs)
     ck_assert_uint_eq(api->process.children, 3);
     ck_assert_uint_eq(api->process.cpu_ms, 90000);
     ck_assert_uint_eq(app.processes, 3);
+    ck_assert(app.fresh_processes);
     ck_assert_uint_eq(app.process.memory, 1 << 20);
     ck_assert_uint_eq(app.process.files, 100);
     ck_assert_uint_eq(app.process.children, 8);

@@ -1,7 +1,8 @@
 /* tests/test_hosts.c - one life-cycle suite for a worker wherever it lives: on the threads of this process, and in a
  * child process.  The test's thread plays the coordinator and waits for what it hears, never for time.
  *
- * Each test runs on both hosts with real scripts; those at the end are about processes alone. */
+ * Each test runs on threads, in a process that was executed and in one that is a copy, with real scripts; those at the end
+ * are about processes alone. */
 #include "remote/host_threads.h"
 #include "remote/process_internal.h"
 
@@ -10,7 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-enum { THREADS, PROCESS, HOST_COUNT };
+enum { THREADS, PROCESS, COPY, HOST_COUNT };
 
 /* ---- the test's side ---- */
 
@@ -66,6 +67,8 @@ static void make_service(int at)
             .pool = pool, .threads = 2, .log = log_line};
         enum muster_status status = muster__processes_new(&process_options, &processes, &error);
         ck_assert_msg(status == MUSTER_OK, "%s", error.message);
+        if (at == COPY)
+            muster__processes_expect_javascript(processes);
     }
 }
 
@@ -531,7 +534,7 @@ START_TEST(a_killed_host_gives_back_what_never_began)
     enum { COUNT = 50 };
     struct place place;
     struct errand running, waiting[COUNT];
-    make_service(PROCESS);
+    make_service(_i);
     run_script(&place, "javascript",
                "addEventListener('fetch', (event) => {\n"
                "  if (event.request.url.endsWith('spin')) { console.log('spins'); for (;;); }\n"
@@ -564,7 +567,7 @@ START_TEST(what_waited_for_something_when_its_host_died_may_be_tried_again)
 {
     struct place place;
     struct errand plain, idempotent;
-    make_service(PROCESS);
+    make_service(_i);
     run_script(&place, "javascript",
                "let waits = 0;\n"
                "addEventListener('fetch', (event) => {\n"
@@ -619,7 +622,7 @@ START_TEST(what_finds_no_room_waits_and_goes_on)
     ck_assert(requests && data);
     struct muster_value *large = muster_value_new_bytes(data, SIZE);
     ck_assert_ptr_nonnull(large);
-    make_service(PROCESS);
+    make_service(_i);
     run_script(&place, "lua", "muster.on('hush', function() end)");
     run_script(&other, "lua", "muster.on('hush', function() end)");
     for (int i = 0; i < TOTAL; i++) {
@@ -646,7 +649,7 @@ START_TEST(a_worker_behind_the_wall_serves_as_any_other)
 {
     struct place place;
     struct errand errand;
-    make_service(PROCESS);
+    make_service(_i);
     trust = MUSTER__TRUST_NONE;
     run_script(&place, "javascript",
                "addEventListener('fetch', (event) => {\n"
@@ -666,7 +669,7 @@ END_TEST
 static Suite *suite(void)
 {
     Suite *s = suite_create("hosts");
-    TCase *tc = tcase_create("both");
+    TCase *tc = tcase_create("everywhere");
     tcase_add_loop_test(tc, it_starts_serves_and_stops, 0, HOST_COUNT);
     tcase_add_loop_test(tc, requests_keep_their_order, 0, HOST_COUNT);
     tcase_add_loop_test(tc, what_passes_the_slot_keeps_its_order_whatever_it_is, 0, HOST_COUNT);
@@ -683,12 +686,10 @@ static Suite *suite(void)
     suite_add_tcase(s, tc);
 
     tc = tcase_create("processes");
-    tcase_add_test(tc, what_finds_no_room_waits_and_goes_on);
-    if (HOST_COUNT > PROCESS) {
-        tcase_add_test(tc, a_killed_host_gives_back_what_never_began);
-        tcase_add_test(tc, a_worker_behind_the_wall_serves_as_any_other);
-        tcase_add_test(tc, what_waited_for_something_when_its_host_died_may_be_tried_again);
-    }
+    tcase_add_loop_test(tc, what_finds_no_room_waits_and_goes_on, PROCESS, HOST_COUNT);
+    tcase_add_loop_test(tc, a_killed_host_gives_back_what_never_began, PROCESS, HOST_COUNT);
+    tcase_add_loop_test(tc, a_worker_behind_the_wall_serves_as_any_other, PROCESS, HOST_COUNT);
+    tcase_add_loop_test(tc, what_waited_for_something_when_its_host_died_may_be_tried_again, PROCESS, HOST_COUNT);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -40,15 +40,29 @@ static void set_up(void)
     muster = NULL;
 }
 
+/* Workers in JavaScript are expected as well, so processes are copies of the launcher. */
+static bool copies;
+
+static void set_up_copies(void)
+{
+    set_up();
+    options.no_spare_process = true; /* it would be older than what is expected */
+    copies = true;
+}
+
 static void tear_down(void)
 {
     muster_destroy(muster);
 }
 
+static void expect_javascript(void);
+
 static void begin(void)
 {
     struct muster_error error = {0};
     ck_assert_msg(muster_new(&options, &muster, &error) == MUSTER_OK, "%s", error.message);
+    if (copies)
+        expect_javascript();
 }
 
 static struct muster_registration_options hostile(const char *scope)
@@ -81,6 +95,13 @@ static void register_as(const struct muster_registration_options *with, enum mus
     struct muster_handle *handle = NULL;
     ck_assert_int_eq(muster_register(muster, with, NULL, NULL, &handle), MUSTER_OK);
     assert_ends(handle, status, part);
+}
+
+/* It never runs. */
+static void expect_javascript(void)
+{
+    const struct muster_registration_options lazy = {.size = sizeof lazy, .scope = "/javascript/", .script = "a.js", .lazy = true};
+    register_as(&lazy, MUSTER_OK, NULL);
 }
 
 static struct muster_handle *send(const char *scope, const char *event, double number)
@@ -257,11 +278,10 @@ START_TEST(limits_hold_behind_the_wall_as_well)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_limits(Suite *made, const char *name, SFun begins)
 {
-    Suite *made = suite_create("limits of processes");
-    TCase *tcase = tcase_create("limits");
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    TCase *tcase = tcase_create(name);
+    tcase_add_checked_fixture(tcase, begins, tear_down);
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, a_process_opens_no_more_files_than_it_may, 0, 2);
     tcase_add_loop_test(tcase, a_process_that_used_up_its_cpu_time_ends, 0, 4);
@@ -272,8 +292,14 @@ static Suite *suite(void)
     tcase_add_test(tcase, limits_of_one_registration_are_not_anothers);
     tcase_add_test(tcase, limits_that_cannot_be_are_refused);
     suite_add_tcase(made, tcase);
+}
 
-    tcase = tcase_create("wall");
+static Suite *suite(void)
+{
+    Suite *made = suite_create("limits of processes");
+    add_limits(made, "limits", set_up);
+    add_limits(made, "limits, copies", set_up_copies);
+    TCase *tcase = tcase_create("wall");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, native_code_that_is_not_trusted_stands_behind_the_wall);

@@ -207,6 +207,12 @@ START_TEST(a_host_finds_its_descriptors_and_no_others)
 }
 END_TEST
 
+static pid_t host_pid(struct muster__launcher *launcher, const struct test_host *host)
+{
+    pump_until(launcher, &host->spawned, 1);
+    return host->pid;
+}
+
 static bool has(const char *line, const char *entry)
 {
     const char *at = strstr(line, entry);
@@ -241,6 +247,25 @@ START_TEST(a_host_gets_a_clean_environment_and_its_limits)
     ck_assert_ptr_null(strstr(line, "SECRET_OF_THE_EMBEDDER"));
     ck_assert_ptr_null(strstr(line, "MUSTER_TEST_B=mine"));
     see_exit(launcher, &host);
+    end_host(&host);
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
+START_TEST(a_host_shows_its_name)
+{
+    struct muster__launcher *launcher = new_launcher();
+    struct test_host host;
+    char path[64], text[256] = "";
+    struct muster__process_options options = {.name = "host 12"};
+    ck_assert_int_eq(begin_host(launcher, &host, options, ARGUMENTS("idle")), MUSTER_OK);
+    read_line(host.data, text, sizeof text);
+    snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)host_pid(launcher, &host));
+    FILE *file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_gt(fread(text, 1, sizeof text - 1, file), 0);
+    fclose(file);
+    ck_assert_str_eq(text, "muster-host: host 12");
     end_host(&host);
     muster__launcher_destroy(launcher);
 }
@@ -420,7 +445,7 @@ static void *spawn_many(void *data)
     for (int i = 0; i < EACH; i++) {
         struct muster__process_options options = {.descriptors = {-1, -1, -1, -1, -1, -1, -1},
                                                   .arguments = ARGUMENTS("exit", "1"),
-                                                  .environment = ARGUMENTS(FIXTURE_SANITIZERS),
+                                                  .may_be_copy = copies_wanted,
                                                   .spawned = count_spawned,
                                                   .exited = count_exited,
                                                   .user_data = many};
@@ -842,6 +867,126 @@ START_TEST(arguments_that_are_too_long_are_refused)
 }
 END_TEST
 
+/* ---- copies ---- */
+
+static void expect_copy(struct muster__launcher *launcher, struct muster__process_options options, bool copy)
+{
+    struct test_host host;
+    char line[8192];
+    ck_assert_int_eq(begin_host(launcher, &host, options, ARGUMENTS("describe")), MUSTER_OK);
+    read_line(host.data, line, sizeof line);
+    ck_assert_msg(has(line, copy ? "copy=1" : "copy=0"), "%s", line);
+    see_exit(launcher, &host);
+    ck_assert_int_eq(host.report.code, 0);
+    end_host(&host);
+}
+
+START_TEST(a_host_is_a_copy_only_if_it_may_be_one)
+{
+    struct muster__launcher *launcher = new_launcher();
+    struct muster__process_options options = {0};
+    expect_copy(launcher, options, false);
+    want_copies();
+    expect_copy(launcher, options, true);
+    copies_wanted = false;
+    expect_copy(launcher, options, false);
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
+START_TEST(a_host_with_an_environment_of_its_own_is_no_copy)
+{
+    struct muster__launcher *launcher = new_launcher_with(ARGUMENTS("MORE=1", FIXTURE_SANITIZERS));
+    struct muster__process_options options = {0};
+    want_copies();
+    expect_copy(launcher, options, true);
+    options.environment = ARGUMENTS("MORE=2");
+    expect_copy(launcher, options, false);
+    options.environment = ARGUMENTS("AND=1");
+    expect_copy(launcher, options, false);
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
+START_TEST(where_nothing_can_be_loaded_hosts_are_no_copies)
+{
+    struct muster__launcher *launcher =
+        new_launcher_with(ARGUMENTS("MUSTER_FIXTURE_CANNOT_LOAD=1", FIXTURE_SANITIZERS));
+    struct muster__process_options options = {0};
+    want_copies();
+    expect_copy(launcher, options, false);
+    expect_copy(launcher, options, false);
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
+START_TEST(a_copy_that_crashes_takes_no_other_along)
+{
+    struct muster__launcher *launcher = new_launcher();
+    struct test_host bystander;
+    struct test_host host;
+    char line[16];
+    want_copies();
+    spawn_host(launcher, &bystander, ARGUMENTS("idle"));
+    read_line(bystander.data, line, sizeof line);
+    for (int i = 0; i < 3; i++) {
+        spawn_host(launcher, &host, ARGUMENTS("crash", "segv"));
+        see_exit(launcher, &host);
+        ck_assert_int_eq(host.report.signal, SIGSEGV);
+        end_host(&host);
+    }
+    ck_assert_int_eq(bystander.exited, 0);
+    close_end(&bystander.data);
+    see_exit(launcher, &bystander);
+    ck_assert_int_eq(bystander.report.code, 0);
+    end_host(&bystander);
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
+START_TEST(fifty_copies_live_side_by_side)
+{
+    enum { MANY = 50 };
+    static struct test_host hosts[MANY];
+    struct muster__launcher *launcher = new_launcher();
+    char line[64];
+    want_copies();
+    for (int i = 0; i < MANY; i++) {
+        spawn_host(launcher, &hosts[i], ARGUMENTS("idle"));
+        read_line(hosts[i].data, line, sizeof line);
+        ck_assert_str_eq(line, "ready");
+    }
+    for (int i = 0; i < MANY; i++) { /* no other holds its end of that */
+        ck_assert_int_eq(hosts[i].exited, 0);
+        close_end(&hosts[i].data);
+        see_exit(launcher, &hosts[i]);
+        ck_assert_int_eq(hosts[i].report.code, 0);
+        end_host(&hosts[i]);
+    }
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
+START_TEST(a_copy_that_cannot_be_set_up_says_which_step_failed)
+{
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    int descriptors[] = {-1, -1, 2};
+    struct muster__spawn_options options = {.descriptors = descriptors, .descriptor_count = 3, .group = full};
+    struct muster__spawn_problem problem = {0};
+    pid_t pid = -1;
+    int pidfd = -1;
+    int before = count_descriptors();
+    ck_assert_int_ge(full, 0);
+    ck_assert_int_eq(muster__spawn_copy(&options, &pid, &pidfd, &problem), MUSTER_SYSTEM);
+    ck_assert_str_eq(problem.step, "put into its control group");
+    ck_assert_int_eq(problem.problem, ENOSPC);
+    ck_assert_int_eq(count_descriptors(), before);
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    ck_assert_int_eq(errno, ECHILD);
+    close(full);
+}
+END_TEST
+
 /* ---- control groups, on a folder that looks like one ---- */
 
 static void make_file(const char *folder, const char *name, const char *text)
@@ -971,11 +1116,20 @@ START_TEST(last_words_join_the_sentence_and_are_made_printable)
 }
 END_TEST
 
-int main(void)
+/* A case whose hosts are executed (0), or copies (1). */
+static TCase *case_of(Suite *suite, const char *name, const char *of_copies, int way)
 {
-    Suite *suite = suite_create("launcher");
-    TCase *ends = tcase_create("ends");
-    tcase_set_timeout(ends, 60);
+    TCase *made = tcase_create(way == 0 ? name : of_copies);
+    tcase_set_timeout(made, 60);
+    if (way == 1)
+        tcase_add_checked_fixture(made, want_copies, NULL);
+    suite_add_tcase(suite, made);
+    return made;
+}
+
+static void add_both_ways(Suite *suite, int way)
+{
+    TCase *ends = case_of(suite, "ends", "ends, copies", way);
     tcase_add_loop_test(ends, a_host_that_exits_tells_its_code, 0, 3);
     tcase_add_test(ends, a_kill_is_known_to_be_ours_or_not);
     tcase_add_test(ends, a_kill_before_it_runs_is_kept);
@@ -983,32 +1137,45 @@ int main(void)
     tcase_add_test(ends, destroying_the_launcher_ends_every_host);
     tcase_add_test(ends, many_hosts_come_and_go_and_leave_no_descriptor);
     tcase_add_test(ends, an_edge_triggered_poller_misses_nothing);
-    suite_add_tcase(suite, ends);
-    TCase *given = tcase_create("given");
-    tcase_set_timeout(given, 60);
+    TCase *given = case_of(suite, "given", "given, copies", way);
     tcase_add_test(given, a_host_finds_its_descriptors_and_no_others);
     tcase_add_test(given, a_host_gets_a_clean_environment_and_its_limits);
+    tcase_add_test(given, a_host_shows_its_name);
     tcase_add_test(given, what_a_host_started_is_read_after_its_death);
     tcase_add_test(given, a_host_beyond_its_memory_is_killed_for_it);
     tcase_add_test(given, a_host_that_used_up_its_cpu_time_is_killed);
-    suite_add_tcase(suite, given);
-    TCase *embedders = tcase_create("embedders");
-    tcase_set_timeout(embedders, 60);
+    TCase *embedders = case_of(suite, "embedders", "embedders, copies", way);
     tcase_add_test(embedders, an_embedder_that_ignores_sigchld_hears_of_every_end);
     tcase_add_test(embedders, an_embedder_that_waits_for_any_child_sees_none_of_ours);
     tcase_add_test(embedders, an_embedder_that_adopts_orphans_keeps_no_zombie);
     tcase_add_test(embedders, the_end_of_the_thread_that_spawned_ends_no_host);
     tcase_add_test(embedders, many_threads_may_spawn_at_once);
-    suite_add_tcase(suite, embedders);
-    TCase *nothing_left = tcase_create("nothing left");
-    tcase_set_timeout(nothing_left, 60);
+    TCase *nothing_left = case_of(suite, "nothing left", "nothing left, copies", way);
     tcase_add_loop_test(nothing_left, what_a_host_started_dies_with_it, 0, 2);
     tcase_add_test(nothing_left, a_killed_launcher_takes_its_hosts_along_and_another_takes_over);
     tcase_add_test(nothing_left, a_killed_guard_takes_launcher_hosts_and_grandchildren_along);
     tcase_add_test(nothing_left, hosts_die_with_their_launcher_though_nobody_polls);
     tcase_add_test(nothing_left, a_spawn_after_an_unseen_death_of_the_launcher_works);
     tcase_add_loop_test(nothing_left, a_killed_parent_leaves_no_host_and_no_grandchild, 0, 2);
-    suite_add_tcase(suite, nothing_left);
+}
+
+static void add_copies(Suite *suite)
+{
+    TCase *copies = case_of(suite, "copies", NULL, 0);
+    tcase_add_test(copies, a_host_is_a_copy_only_if_it_may_be_one);
+    tcase_add_test(copies, a_host_with_an_environment_of_its_own_is_no_copy);
+    tcase_add_test(copies, where_nothing_can_be_loaded_hosts_are_no_copies);
+    tcase_add_test(copies, a_copy_that_crashes_takes_no_other_along);
+    tcase_add_test(copies, fifty_copies_live_side_by_side);
+    tcase_add_test(copies, a_copy_that_cannot_be_set_up_says_which_step_failed);
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("launcher");
+    for (int way = 0; way < 2; way++)
+        add_both_ways(suite, way);
+    add_copies(suite);
     TCase *wrong = tcase_create("wrong");
     tcase_set_timeout(wrong, 60);
     tcase_add_test(wrong, a_missing_program_is_named_in_the_error);

@@ -16,6 +16,9 @@
 #include "remote/link.h"
 #include "runtime/check.h"
 
+#ifndef OVER_RINGS
+#define OVER_RINGS false /* tests/test_link_ring.c: the same in shared memory */
+#endif
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 #define HEARD_LIMIT 4096
@@ -143,7 +146,8 @@ static struct muster__link_options options_of(enum muster__wire_side side, int d
                                          .data_fd = data_fd,
                                          .descriptor_fd = descriptor_fd,
                                          .listener = &listener,
-                                         .user_data = side == MUSTER__WIRE_PARENT ? &parent : &child};
+                                         .user_data = side == MUSTER__WIRE_PARENT ? &parent : &child,
+                                         .ring = OVER_RINGS};
 }
 
 static void make_end(struct end *end, const struct muster__link_options *options)
@@ -161,7 +165,8 @@ static void send_ok(struct end *end, struct muster__wire_message message, unsign
 static struct muster__wire_message hello(void)
 {
     return (struct muster__wire_message){.type = MUSTER__WIRE_HELLO,
-                                         .hello.version = MUSTER__WIRE_VERSION};
+                                         .hello.version = MUSTER__WIRE_VERSION,
+                                         .hello.grants = OVER_RINGS ? MUSTER__WIRE_TAKES_RING : 0};
 }
 
 /* Lets both ends read and write until nothing moves. */
@@ -195,6 +200,11 @@ static void greet(void)
     pump();
     ck_assert_uint_eq(parent.count, 1);
     ck_assert_uint_eq(child.count, 1);
+    struct muster__link_stats stats[2];
+    muster__link_stats(parent.link, &stats[0]);
+    muster__link_stats(child.link, &stats[1]);
+    for (int i = 0; i < 2; i++)
+        ck_assert(stats[i].ring_in == OVER_RINGS && stats[i].ring_out == OVER_RINGS);
     parent.count = child.count = 0;
     parent.flushes = child.flushes = 0;
 }
@@ -1309,7 +1319,8 @@ static void add_sending(Suite *suite)
     tcase_add_loop_test(topic, an_owner_is_released_once_when_the_link_closes_first, 0, 2);
     tcase_add_test(topic, an_owner_is_released_once_when_the_peer_goes_first);
     tcase_add_test(topic, openings_are_refused_above_the_mark_and_results_are_not);
-    tcase_add_test(topic, room_in_the_socket_is_asked_for_only_while_it_is_full);
+    if (!OVER_RINGS)
+        tcase_add_test(topic, room_in_the_socket_is_asked_for_only_while_it_is_full);
     tcase_add_test(topic, a_peer_that_does_not_read_is_given_up);
     topic = add_topic(suite, "ends", false);
     tcase_add_test(topic, the_end_of_the_peer_is_heard_once_and_behind_what_it_said);

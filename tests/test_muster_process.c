@@ -9,10 +9,12 @@
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -245,17 +247,33 @@ static size_t retain_hosts(struct process_host **hosts, size_t most)
     return count;
 }
 
-/* The process in which the worker of that scope lives; 0: none. */
-static pid_t pid_of(const char *scope)
+/* The process in which the worker of that scope lives; 0: none, or its launcher has not told yet. */
+static pid_t look_for_pid(const char *scope, bool *ret_lives)
 {
     struct process_host *hosts[64];
     pid_t pid = 0;
+    *ret_lives = false;
     for (size_t i = retain_hosts(hosts, 64); i-- > 0;) {
         pthread_mutex_lock(&hosts[i]->lock);
-        if (hosts[i]->process && has_scope_locked(hosts[i], scope))
+        if (hosts[i]->process && has_scope_locked(hosts[i], scope)) {
             pid = muster__process_pid(hosts[i]->process);
+            *ret_lives = true;
+        }
         pthread_mutex_unlock(&hosts[i]->lock);
         muster__process_host_release(hosts[i]);
+    }
+    return pid;
+}
+
+/* 0: it lives in none.  A worker may serve before the launcher has had the time to tell of its process. */
+static pid_t pid_of(const char *scope)
+{
+    uint64_t until_us = muster__now_us() + PATIENCE_MS * UINT64_C(1000);
+    bool lives = true;
+    pid_t pid = 0;
+    while (pid == 0 && lives && muster__now_us() < until_us) {
+        pid = look_for_pid(scope, &lives);
+        sched_yield();
     }
     return pid;
 }
@@ -411,6 +429,112 @@ START_TEST(sites_share_a_process_and_workers_of_their_own_do_not)
     ck_assert_int_eq(pid_of("https://a.test/x/"), pid_of("https://a.test/y/"));
     ck_assert_int_ne(pid_of("https://a.test/x/"), pid_of("https://b.test/x/"));
     ck_assert_int_ne(pid_of("https://a.test/x/"), pid_of("https://a.test/z/"));
+}
+END_TEST
+
+/* Its first line. */
+static void read_process_file(const char *scope, const char *name, char *line, int size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid_of(scope), name);
+    FILE *file = fopen(path, "re");
+    ck_assert_msg(file && fgets(line, size, file), "%s of %s", path, scope);
+    fclose(file);
+}
+
+/* Where its first mapping lies, by which processes that are copies of one another agree. */
+static unsigned long layout_of(const char *scope)
+{
+    char line[512];
+    read_process_file(scope, "maps", line, sizeof line);
+    return strtoul(line, NULL, 16);
+}
+
+static void add_without_trust(const char *scope)
+{
+    struct muster_registration_options with = of_javascript(scope);
+    with.trust = MUSTER_TRUST_NONE;
+    add(&with);
+    assert_fetch(scope, MUSTER_OK, NULL);
+}
+
+/* The sanitizers make none, and may have switched the random layout off. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COPIES_ARE_MADE false
+#else
+#define COPIES_ARE_MADE true
+#endif
+
+static bool layouts_are_random(void)
+{
+    return COPIES_ARE_MADE && ((unsigned)personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0;
+}
+
+START_TEST(processes_are_copies_unless_they_are_to_be_fresh)
+{
+    char name[32];
+    options.fresh_processes = _i == 1;
+    options.no_spare_process = true;
+    begin();
+    add_javascript("/a/");
+    add_javascript("/b/");
+    assert_fetch("/a/", MUSTER_OK, NULL);
+    assert_fetch("/b/", MUSTER_OK, NULL);
+    ck_assert_int_ne(pid_of("/a/"), pid_of("/b/"));
+    if (layouts_are_random())
+        ck_assert((layout_of("/a/") == layout_of("/b/")) == (_i == 0));
+    read_process_file("/a/", "comm", name, sizeof name);
+    ck_assert_str_eq(name, "muster-host\n");
+    struct muster_handle *waits = fetch("/a/hang");
+    assert_fetch("/a/", MUSTER_OK, NULL); /* so its turn is over */
+    kill(pid_of("/a/"), SIGKILL);
+    muster_handle_release(assert_ends(waits, MUSTER_RETRY, "SIGKILL"));
+    assert_fetch("/a/", MUSTER_OK, NULL);
+    assert_fetch("/b/", MUSTER_OK, NULL);
+}
+END_TEST
+
+/* Two that start in the same second, at the same addresses. */
+START_TEST(copies_draw_random_numbers_of_their_own)
+{
+    static void (*const adds[])(const char *) = {add_javascript, add_lua};
+    char first[64], second[64];
+    options.no_spare_process = true;
+    begin();
+    add_javascript("/expected/");
+    adds[_i]("/a/");
+    adds[_i]("/b/");
+    ask("/a/", first, sizeof first);
+    ask("/b/", second, sizeof second);
+    ck_assert_str_ne(first, second);
+}
+END_TEST
+
+START_TEST(who_is_not_trusted_shares_no_layout)
+{
+    options.no_spare_process = _i == 1;
+    begin();
+    add_javascript("/a/");
+    add_javascript("/b/");
+    add_without_trust("/ann/");
+    add_without_trust("/bob/");
+    add_javascript("/c/");
+    static const char *const scopes[] = {"/a/", "/b/", "/ann/", "/bob/", "/c/"};
+    for (int none = 2; none < 4; none++)
+        for (int other = 0; other < 5; other++)
+            if (other != none && layouts_are_random())
+                ck_assert(layout_of(scopes[none]) != layout_of(scopes[other]));
+}
+END_TEST
+
+/* A copy in reserve is no process for it, and makes room. */
+START_TEST(one_in_reserve_does_not_keep_out_who_is_not_trusted)
+{
+    options.process_limit = 2;
+    begin();
+    add_javascript("/a/");
+    add_without_trust("/ann/");
+    assert_fetch("/a/", MUSTER_OK, NULL);
 }
 END_TEST
 
@@ -623,6 +747,10 @@ static Suite *suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, two_tenants_without_trust_never_share_a_process);
     tcase_add_test(tcase, sites_share_a_process_and_workers_of_their_own_do_not);
+    tcase_add_loop_test(tcase, processes_are_copies_unless_they_are_to_be_fresh, 0, 2);
+    tcase_add_loop_test(tcase, copies_draw_random_numbers_of_their_own, 0, 2);
+    tcase_add_loop_test(tcase, who_is_not_trusted_shares_no_layout, 0, 2);
+    tcase_add_test(tcase, one_in_reserve_does_not_keep_out_who_is_not_trusted);
     tcase_add_test(tcase, who_is_not_trusted_gets_no_thread);
     tcase_add_test(tcase, native_code_of_this_program_does_not_travel);
     tcase_add_test(tcase, a_missing_host_program_is_named);

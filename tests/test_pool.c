@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -404,6 +405,119 @@ START_TEST(a_descriptor_that_becomes_readable_is_heard_of)
 }
 END_TEST
 
+/* News comes in memory; the descriptor tells only while the source is asleep. */
+struct memory_source {
+    struct muster__pool_source source;
+    atomic_int written, asleep;
+    int read; /* the one that polls */
+    int seen, bells;
+};
+
+static void memory_ready(struct muster__pool_source *base, uint32_t events, uint64_t now_us)
+{
+    struct memory_source *source = MUSTER_CONTAINER_OF(base, struct memory_source, source);
+    char byte;
+    (void)now_us;
+    while (events && read(base->fd, &byte, 1) == 1)
+        source->bells++;
+    int written = atomic_load(&source->written), more = written - source->read;
+    source->read = written;
+    add(&source->seen, more);
+}
+
+static bool memory_look(struct muster__pool_source *base)
+{
+    struct memory_source *source = MUSTER_CONTAINER_OF(base, struct memory_source, source);
+    return atomic_load(&source->written) != source->read;
+}
+
+static bool memory_sleep(struct muster__pool_source *base)
+{
+    struct memory_source *source = MUSTER_CONTAINER_OF(base, struct memory_source, source);
+    atomic_store(&source->asleep, 1);
+    return !memory_look(base);
+}
+
+START_TEST(news_in_memory_is_seen_and_rung_for_only_by_who_finds_it_asleep)
+{
+    enum { SOURCES = 3, NEWS = 2000 };
+    struct muster__pool *pool = new_pool(2, 0);
+    struct memory_source sources[SOURCES];
+    int fds[SOURCES][2], rung[SOURCES] = {0};
+    for (int i = 0; i < SOURCES; i++) {
+        ck_assert_int_eq(pipe2(fds[i], O_NONBLOCK | O_CLOEXEC), 0);
+        sources[i] = (struct memory_source){.asleep = 1,
+                                            .source = {.fd = fds[i][0],
+                                                       .ready = memory_ready,
+                                                       .look = memory_look,
+                                                       .sleep = memory_sleep}};
+        ck_assert_int_eq(muster__pool_source_add(pool, &sources[i].source, EPOLLIN | EPOLLET), MUSTER_OK);
+    }
+    for (int n = 1; n <= NEWS; n++)
+        for (int i = 0; i < SOURCES; i++) {
+            atomic_fetch_add(&sources[i].written, 1);
+            if (atomic_exchange(&sources[i].asleep, 0)) {
+                ck_assert_int_eq(write(fds[i][1], "", 1), 1);
+                rung[i]++;
+            }
+            if (n % (i + 1) == 0) /* now and then several at once */
+                wait_until(&sources[i].seen, n);
+        }
+    for (int i = 0; i < SOURCES; i++)
+        wait_until(&sources[i].seen, NEWS);
+    ck_assert_uint_eq(muster__pool_destroy(pool), 0);
+    for (int i = 0; i < SOURCES; i++) {
+        ck_assert_int_eq(sources[i].seen, NEWS);
+        ck_assert_int_le(sources[i].bells, rung[i]);
+        close(fds[i][0]);
+        close(fds[i][1]);
+    }
+}
+END_TEST
+
+/* There is always more. */
+static void flood_ready(struct muster__pool_source *source, uint32_t events, uint64_t now_us)
+{
+    (void)source;
+    (void)events;
+    (void)now_us;
+}
+
+static bool flood_look(struct muster__pool_source *source)
+{
+    (void)source;
+    return true;
+}
+
+static bool flood_sleep(struct muster__pool_source *source)
+{
+    (void)source;
+    return false;
+}
+
+START_TEST(a_flood_in_memory_keeps_no_descriptor_waiting)
+{
+    struct muster__pool *pool = new_pool(1, 0);
+    struct pipe_source source;
+    struct muster__pool_source flood = {.ready = flood_ready, .look = flood_look, .sleep = flood_sleep};
+    int fds[2], flood_fds[2];
+    pipe_source_init(&source, fds, pool);
+    ck_assert_int_eq(pipe2(flood_fds, O_NONBLOCK | O_CLOEXEC), 0);
+    flood.fd = flood_fds[0];
+    ck_assert_int_eq(muster__pool_source_add(pool, &flood, EPOLLIN | EPOLLET), MUSTER_OK);
+    ck_assert_int_eq(write(flood_fds[1], "", 1), 1);
+    for (int i = 1; i <= 20; i++) {
+        ck_assert_int_eq(write(fds[1], "x", 1), 1);
+        wait_until(&source.ready, i);
+    }
+    ck_assert_uint_eq(muster__pool_destroy(pool), 0);
+    for (int i = 0; i < 2; i++) {
+        close(fds[i]);
+        close(flood_fds[i]);
+    }
+}
+END_TEST
+
 START_TEST(a_flush_that_is_asked_for_comes_soon)
 {
     struct muster__pool *pool = new_pool(2, 0);
@@ -636,6 +750,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_deadline_that_is_set_and_cleared_for_each_event_wakes_nobody);
     tcase_add_test(tc, ten_thousand_timers_fire_in_order);
     tcase_add_test(tc, a_descriptor_that_becomes_readable_is_heard_of);
+    tcase_add_test(tc, news_in_memory_is_seen_and_rung_for_only_by_who_finds_it_asleep);
+    tcase_add_test(tc, a_flood_in_memory_keeps_no_descriptor_waiting);
     tcase_add_test(tc, a_flush_that_is_asked_for_comes_soon);
     tcase_add_test(tc, a_long_turn_freezes_neither_timers_nor_descriptors_nor_other_actors);
     tcase_add_test(tc, what_waits_behind_a_long_turn_is_taken_by_another_thread);

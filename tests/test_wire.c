@@ -511,6 +511,10 @@ START_TEST(what_moves_a_port_is_complete)
     cannot_encode(MUSTER__WIRE_PARENT, &message, "do not go together");
     message = (struct muster__wire_message){.type = MUSTER__WIRE_DIRECT};
     cannot_encode(MUSTER__WIRE_PARENT, &message, "without its socket");
+    message = (struct muster__wire_message){.type = MUSTER__WIRE_RING};
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "without its memory");
+    message.ticket = message.descriptor_count = 1;
+    cannot_encode(MUSTER__WIRE_CHILD, &message, "more than that");
     message = sample_port(MUSTER__WIRE_PORT_CREDIT, 13, 0);
     message.credit.bytes = 0;
     cannot_encode(MUSTER__WIRE_PARENT, &message, "credit of nothing");

@@ -318,6 +318,11 @@ static void add_samples_of_moves(struct sample *samples, size_t *count)
     add_sample(samples, count, MUSTER__WIRE_PARENT, sample_port(MUSTER__WIRE_PORT_MOVE, 13, 0));
     add_sample(samples, count, MUSTER__WIRE_PARENT, sample_port(MUSTER__WIRE_PORT_CLOSE, 13, MUSTER__WIRE_FLAG_MOVED));
     add_sample(samples, count, MUSTER__WIRE_CHILD, sample_port(MUSTER__WIRE_PORT_MOVED, 13, 0));
+    struct muster__wire_message ring = {.type = MUSTER__WIRE_RING};
+    add_sample(samples, count, MUSTER__WIRE_CHILD, ring);
+    ring.ticket = 10;
+    ring.descriptor_count = 1;
+    add_sample(samples, count, MUSTER__WIRE_PARENT, ring);
 }
 
 static void add_samples_of_child(struct sample *samples, size_t *count)
