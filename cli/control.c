@@ -44,6 +44,7 @@ struct operation {
     struct muster__control *control;
     struct connection *connection; /* owner; NULL: it is gone */
     enum muster__control_kind kind;
+    struct muster_handle *handle; /* owner; of an event: nobody may want it any more; NULL: of anything else */
     char *answer; /* a line; NULL: out of memory */
 };
 
@@ -203,6 +204,16 @@ static void unfollow(struct connection *connection)
         atomic_fetch_sub(&connection->control->debuggers, 1);
 }
 
+/* Whoever asked has left: an event goes on, but nobody waits for it. */
+static void forsake(struct muster__control *control, struct operation *operation)
+{
+    operation->connection = NULL;
+    pthread_mutex_lock(&control->gate);
+    if (operation->handle && !control->stopped)
+        muster_cancel(operation->handle);
+    pthread_mutex_unlock(&control->gate);
+}
+
 /* It is freed by the flush: it may be on the list of those that are dirty. */
 static void kill_connection(struct connection *connection)
 {
@@ -212,7 +223,7 @@ static void kill_connection(struct connection *connection)
     connection->dead = true;
     unfollow(connection);
     if (connection->operation)
-        connection->operation->connection = NULL;
+        forsake(control, connection->operation);
     if (control->pool)
         muster__pool_source_remove(control->pool, &connection->source);
     close(connection->source.fd);
@@ -291,7 +302,8 @@ static enum muster_status ask(struct muster *muster, const struct muster__contro
     case MUSTER__CONTROL_PS: return muster_list(muster, &which, done, operation, NULL);
     case MUSTER__CONTROL_SEND:
         return muster_dispatch(muster, request->scope, request->type,
-                               request->data ? muster_value_acquire(request->data) : NULL, &event, done, operation, NULL);
+                               request->data ? muster_value_acquire(request->data) : NULL, &event, done, operation,
+                               &operation->handle);
     case MUSTER__CONTROL_REGISTER: return register_scope(muster, request, operation);
     case MUSTER__CONTROL_UPDATE: return muster_update(muster, request->scope, done, operation, NULL);
     case MUSTER__CONTROL_UNREGISTER: return muster_unregister(muster, request->scope, done, operation, NULL);
@@ -581,6 +593,7 @@ static void take_answered(struct muster__control *control)
         } else {
             free(operation->answer);
         }
+        muster_handle_release(operation->handle);
         free(operation);
     }
 }

@@ -608,6 +608,22 @@ def a_client_that_only_ends_its_side_still_gets_its_answers():
 
 
 @test
+def nobody_waits_any_more_for_the_event_of_a_client_that_left_and_it_goes_on():
+    with App() as app:
+        with app.wire() as wire:
+            wire.write({"request": "send", "scope": "/", "type": "hold"})
+            while app.json("ps")["workers"][0]["events"]["in_flight"] != 1:
+                pass
+        while app.json("stats")["events_failed"] != 1: # it was called off
+            pass
+        equal(app.json("ps")["workers"][0]["events"]["in_flight"], 1)
+        app.send("/", "free")
+        while app.json("ps")["workers"][0]["events"]["in_flight"] != 0:
+            pass
+        equal(app.server.end(), 0)
+
+
+@test
 def a_client_that_leaves_takes_nothing_with_it():
     with App() as app:
         for data in b"", b'{"request":', b'{"request":"send","scope":"/","type":"hold"}\n', \
