@@ -385,6 +385,15 @@ static bool tell_head(struct muster__http_transfer *transfer)
     return true;
 }
 
+/* No body follows a 204, whatever it says of one; a server that sends it all the same would have it read as the head of
+ * the next answer. */
+static bool may_be_followed(const struct head *head)
+{
+    const struct muster_bytes length = find_header(head, "content-length");
+    return head->status == 204 && ((length.data && !(length.length == 1 && length.data[0] == '0')) ||
+                                   find_header(head, "transfer-encoding").data);
+}
+
 /* False: the transfer ends here. */
 static bool end_head(struct muster__http_transfer *transfer)
 {
@@ -393,6 +402,8 @@ static bool end_head(struct muster__http_transfer *transfer)
         head_reset(&transfer->head);
         return true;
     }
+    if (may_be_followed(head))
+        curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
     struct muster_bytes location = find_header(head, "location");
     if (transfer->redirect != MUSTER__HTTP_MANUAL && is_redirect(head->status) && location.data != NULL)
         return plan_redirect(transfer, location);

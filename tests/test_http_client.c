@@ -691,6 +691,29 @@ START_TEST(a_connection_is_used_again)
 }
 END_TEST
 
+static void answer_empty_with_more(struct server *at, int fd)
+{
+    for (;;) {
+        receive(at, fd, "\r\n\r\n");
+        if (at->seen_length == 0)
+            return;
+        send_text(fd, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
+        send_text(fd, "hello");
+    }
+}
+
+START_TEST(a_connection_on_which_a_body_follows_a_204_is_not_used_again)
+{
+    start_server(answer_empty_with_more);
+    for (int i = 0; i < 5; i++) {
+        struct muster__http_transfer *transfer = get("/");
+        ck_assert_int_eq(hearer.status, 204);
+        finish(transfer);
+    }
+    ck_assert_uint_eq(atomic_load(&server.connections), 5);
+}
+END_TEST
+
 START_TEST(references_are_resolved_as_urls)
 {
     static const char *const cases[][3] = {
@@ -755,6 +778,7 @@ int main(void)
     tcase_add_test(answers, a_reader_that_is_slow_stops_the_transfer);
     tcase_add_test(answers, a_reader_that_goes_away_ends_the_transfer);
     tcase_add_test(answers, a_connection_is_used_again);
+    tcase_add_test(answers, a_connection_on_which_a_body_follows_a_204_is_not_used_again);
     suite_add_tcase(suite, answers);
     TCase *failures = tcase_create("failures");
     tcase_add_test(failures, a_body_larger_than_its_limit_is_cut_off);
