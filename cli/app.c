@@ -151,7 +151,7 @@ static enum muster_status read_field(struct reading *reading, const struct muste
 static enum muster_status unknown_key(struct reading *reading, const struct muster__app_json *json,
                                       const struct field *fields, size_t count)
 {
-    const char *names[16];
+    const char *names[32];
     MUSTER_CHECK(count <= sizeof(names) / sizeof(*names));
     for (size_t i = 0; i < count; i++)
         names[i] = fields[i].key;
@@ -497,6 +497,8 @@ static const struct field app_fields[] = {
     {"worker_limit", FIELD_NUMBER, offsetof(struct muster__app, each_key.workers), {0}},
     {"registration_limit", FIELD_NUMBER, offsetof(struct muster__app, each_key.registrations), {0}},
     {"stored_limit", FIELD_BYTES, offsetof(struct muster__app, each_key.stored), {0}},
+    {"port_limit", FIELD_NUMBER, offsetof(struct muster__app, each_key.ports), {0}},
+    {"cache_limit", FIELD_BYTES, offsetof(struct muster__app, each_key.cached), {0}},
 };
 
 static enum muster_status read_file(struct reading *reading, const char *folder)

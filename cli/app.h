@@ -37,7 +37,7 @@ struct muster__app {
     bool fresh_processes;
     struct muster__app_process process;
     struct {
-        size_t workers, registrations, stored; /* bytes */
+        size_t workers, registrations, ports, stored, cached; /* the last two: bytes */
     } each_key; /* of what the scripts of one storage key have */
 };
 

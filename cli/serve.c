@@ -104,6 +104,8 @@ static enum muster_status start_instance(struct serve *serve, struct muster_erro
         .worker_limit = (unsigned)serve->app.each_key.workers,
         .registration_limit = (unsigned)serve->app.each_key.registrations,
         .stored_limit = serve->app.each_key.stored,
+        .port_limit = (unsigned)serve->app.each_key.ports,
+        .cache_limit = serve->app.each_key.cached,
         .log_decisions = serve->decisions,
         .state_folder = serve->state,
         .log = on_log,

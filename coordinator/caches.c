@@ -1,20 +1,32 @@
-/* coordinator/caches.c - see caches.h. */
+/* coordinator/caches.c - see caches.h.
+ *
+ * What is there, and what matches, is known here, at once; the disk follows.  With a state folder the caches of a storage
+ * key are read when a context first asks for one of them, and what was asked waits meanwhile.  A change is answered when
+ * it is on the disk; one that fails is taken back. */
 #include "coordinator/caches.h"
+
+#include "coordinator/cache_store.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What all caches of a storage key may hold, bodies and what is said of them. */
-#define STORED_BYTES_MAX ((size_t)256 << 20)
+/* What all caches of a storage key may hold, bodies and what is said of them, unless the instance says otherwise. */
+#define CACHE_BYTES_DEFAULT ((size_t)256 << 20)
+/* Bodies on the disk that are kept in memory as well: small ones, of all storage keys so much. */
+#define KEPT_BODY_MAX ((size_t)64 << 10)
+#define KEPT_BYTES_MAX ((size_t)32 << 20)
 /* What a record takes beside its body, about. */
 #define RECORD_BYTES 1024
 #define CACHES_MAX 10000 /* of a storage key */
 
 struct storage {
     struct muster__named named;
+    struct muster *muster;
     char *key;
     struct muster__link caches; /* in order of creation */
+    struct muster__link wishes; /* that wait until it was read */
     size_t bytes, count;
+    bool is_ready, is_stored;
 };
 
 struct cache {
@@ -22,14 +34,18 @@ struct cache {
     struct muster__link records;
     struct storage *storage;
     char *name;
-    unsigned references; /* its storage's, and of each context that has it open */
+    uint64_t number;     /* on the disk; 0: in memory alone */
+    unsigned references; /* its storage's, of each context that has it open, and of jobs */
+    bool is_deleted;
 };
 
 struct record {
     struct muster__link link;
     uint64_t id;
-    struct muster_value *head, *body; /* body: NULL: none */
+    struct muster_value *head, *body; /* body: NULL: none, or on the disk */
     size_t bytes;
+    uint32_t url_hash, bare_hash; /* of its URL, and of that without its search: most do not match */
+    bool is_stored; /* the body is on the disk, too */
 };
 
 /* A context's name for a cache. */
@@ -37,6 +53,29 @@ struct open_cache {
     struct muster__link link;
     uint64_t id;
     struct cache *cache;
+};
+
+/* What a context wants of CacheStorage. */
+struct wish {
+    struct muster__link link;
+    enum wish_kind { WISH_OPEN, WISH_HAS, WISH_DELETE, WISH_KEYS } kind;
+    struct muster__pending *pending;
+    char name[];
+};
+
+/* A job of the store's, and who waits for it. */
+struct job {
+    struct muster__link link; /* of the worlds' */
+    struct muster__message message;
+    struct muster__cache_job job;
+    struct muster *muster;
+    struct storage *storage;
+    struct cache *cache; /* referenced; may be NULL */
+    struct muster__pending *pending; /* may be NULL */
+    struct muster_value *body; /* that is put */
+    struct muster_value *answer;
+    struct muster__link replaced; /* records; they come back if it fails */
+    uint64_t removed[];
 };
 
 #define EACH(type, at, list)                                                                       \
@@ -58,9 +97,11 @@ static struct storage *storage_of(const struct muster__context *context)
         free(key);
         return NULL;
     }
+    storage->muster = context->muster;
     storage->key = key;
     storage->named.name = key;
     muster__link_init(&storage->caches);
+    muster__link_init(&storage->wishes);
     muster__name_map_add(worlds, &worlds->caches, &storage->named);
     return storage;
 }
@@ -91,10 +132,18 @@ static struct cache *cache_new(struct storage *storage, const char *name)
     return cache;
 }
 
-static void record_free(struct record *record)
+static void drop_body(struct muster__worlds *worlds, struct record *record)
 {
-    muster_value_release(record->head);
+    if (record->is_stored && record->body)
+        worlds->kept_bytes -= record->bytes;
     muster_value_release(record->body);
+    record->body = NULL;
+}
+
+static void record_free(struct muster__worlds *worlds, struct record *record)
+{
+    drop_body(worlds, record);
+    muster_value_release(record->head);
     free(record);
 }
 
@@ -102,13 +151,58 @@ static void remove_record(struct cache *cache, struct record *record)
 {
     muster__link_remove(&record->link);
     cache->storage->bytes -= record->bytes;
-    record_free(record);
+    record_free(cache->storage->muster->worlds, record);
 }
+
+static size_t length_to(const char *url, bool ignore_search)
+{
+    return ignore_search ? strcspn(url, "?") : strlen(url);
+}
+
+static uint32_t hash_of(const char *text, size_t length)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 16777619u;
+    return hash;
+}
+
+/* Acquires the head, which has a URL. */
+static void set_head(struct record *record, const struct muster_value *head)
+{
+    const char *url = muster__text_of(muster_value_get(head, "url"));
+    record->head = muster_value_acquire(head);
+    record->url_hash = hash_of(url, length_to(url, false));
+    record->bare_hash = hash_of(url, length_to(url, true));
+}
+
+static struct record *find_record(struct cache *cache, uint64_t id)
+{
+    EACH(record, record, &cache->records)
+        if (record->id == id)
+            return record;
+    return NULL;
+}
+
+/* The body is on the disk now. */
+static void set_stored(struct muster__worlds *worlds, struct record *record)
+{
+    bool keeps = record->body && record->bytes <= KEPT_BODY_MAX && worlds->kept_bytes <= KEPT_BYTES_MAX - record->bytes;
+    if (!keeps)
+        drop_body(worlds, record);
+    else if (!record->is_stored)
+        worlds->kept_bytes += record->bytes;
+    record->is_stored = true;
+}
+
+static void purge_records(struct cache *cache);
 
 static void release_cache(struct cache *cache)
 {
     if (--cache->references > 0)
         return;
+    if (cache->is_deleted && cache->number)
+        purge_records(cache);
     EACH(record, record, &cache->records)
         remove_record(cache, record);
     free(cache->name);
@@ -135,6 +229,260 @@ void muster__caches_let_go(struct muster__context *context)
         close_cache(open);
 }
 
+/* ---- the disk ---- */
+
+static struct job *job_new(enum muster__cache_job_kind kind, struct storage *storage, struct cache *cache,
+                           size_t removed_count)
+{
+    struct job *job = calloc(1, sizeof(*job) + removed_count * sizeof(*job->removed));
+    if (!job)
+        return NULL;
+    job->job.kind = kind;
+    job->job.storage_key = storage->key;
+    job->job.removed = job->removed;
+    job->job.cache = cache ? cache->number : 0;
+    job->muster = storage->muster;
+    job->storage = storage;
+    job->cache = cache;
+    if (cache)
+        cache->references++;
+    muster__link_init(&job->replaced);
+    muster__link_append(&storage->muster->worlds->cache_jobs, &job->link);
+    return job;
+}
+
+static void job_free(struct job *job)
+{
+    muster__link_remove(&job->link);
+    if (job->pending)
+        muster__pending_answer(job->pending, NULL);
+    EACH(record, record, &job->replaced)
+        record_free(job->muster->worlds, record);
+    if (job->cache)
+        release_cache(job->cache);
+    muster_value_release(job->job.value);
+    muster_value_release(job->body);
+    muster_value_release(job->answer);
+    muster_error_clean_up(&job->job.error);
+    free(job);
+}
+
+static void answer_job(struct job *job, struct muster_value *take_data)
+{
+    struct muster__pending *pending = job->pending;
+    struct muster_value *answer = job->answer;
+    job->pending = NULL;
+    job->answer = NULL;
+    muster__pending_answer_with(pending, answer, take_data);
+}
+
+static void fail_job(struct job *job)
+{
+    struct muster__pending *pending = job->pending;
+    job->pending = NULL;
+    if (pending)
+        muster__pending_fail(pending, job->job.is_full ? "QuotaExceededError" : "OperationError", &job->job.error);
+}
+
+/* What was to be replaced is there again. */
+static void take_back(struct job *job)
+{
+    struct cache *cache = job->cache;
+    struct record *added = cache && job->job.kind == MUSTER__CACHE_PUT ? find_record(cache, job->job.record) : NULL;
+    if (added)
+        remove_record(cache, added);
+    EACH(record, record, &job->replaced) {
+        muster__link_remove(&record->link);
+        muster__link_append(&cache->records, &record->link);
+        cache->storage->bytes += record->bytes;
+    }
+    if (job->job.kind == MUSTER__CACHE_CREATE && !cache->is_deleted) {
+        cache->is_deleted = true;
+        drop_cache(cache);
+    }
+}
+
+static void read_storage(struct storage *storage, const struct muster_value *caches);
+static void run_wishes(struct storage *storage);
+
+static void end_load(struct job *job)
+{
+    struct storage *storage = job->storage;
+    struct muster__worlds *worlds = job->muster->worlds;
+    storage->is_ready = true;
+    storage->is_stored = job->job.status == MUSTER_OK;
+    if (worlds->cache_number < job->job.last_id)
+        worlds->cache_number = job->job.last_id;
+    if (storage->is_stored)
+        read_storage(storage, job->job.value);
+    else
+        muster__log(job->muster, MUSTER_LOG_ERROR, *storage->key ? storage->key : "caches",
+                    "its caches are kept in memory alone: %s",
+                    job->job.error.message ? job->job.error.message : muster_status_sentence(job->job.status));
+    run_wishes(storage);
+}
+
+static void end_read(struct job *job)
+{
+    struct record *record = find_record(job->cache, job->job.record);
+    if (job->job.status == MUSTER_NOT_FOUND) {
+        if (record)
+            remove_record(job->cache, record);
+        job->answer = muster_value_new_boolean(false);
+        answer_job(job, NULL);
+        return;
+    }
+    struct muster_value *body = job->job.value;
+    job->job.value = NULL;
+    if (record && body && !record->body && record->bytes <= KEPT_BODY_MAX &&
+        job->muster->worlds->kept_bytes <= KEPT_BYTES_MAX - record->bytes) {
+        record->body = muster_value_acquire(body);
+        job->muster->worlds->kept_bytes += record->bytes;
+    }
+    job->answer = muster_value_new_boolean(true);
+    answer_job(job, body);
+}
+
+static void end_write(struct job *job)
+{
+    struct record *record =
+        job->job.kind == MUSTER__CACHE_PUT && job->cache ? find_record(job->cache, job->job.record) : NULL;
+    if (record)
+        set_stored(job->muster->worlds, record);
+    if (job->pending)
+        answer_job(job, NULL);
+}
+
+static void end_job(struct muster__message *message, struct muster *muster)
+{
+    struct job *job = MUSTER_CONTAINER_OF(message, struct job, message);
+    enum muster__cache_job_kind kind = job->job.kind;
+    bool is_cache_gone = job->job.status == MUSTER_NOT_FOUND && kind == MUSTER__CACHE_PUT;
+    (void)muster;
+    if (kind == MUSTER__CACHE_LOAD) {
+        end_load(job);
+    } else if (kind == MUSTER__CACHE_READ && (job->job.status == MUSTER_OK || job->job.status == MUSTER_NOT_FOUND)) {
+        end_read(job);
+    } else if (is_cache_gone && job->cache->is_deleted) {
+        answer_job(job, NULL); /* it lives on in memory, for those who have it */
+    } else if (job->job.status != MUSTER_OK) {
+        fail_job(job);
+        take_back(job);
+    } else {
+        end_write(job);
+    }
+    job_free(job);
+}
+
+/* Thread: the store's. */
+static void job_done(struct muster__cache_job *done)
+{
+    struct job *job = MUSTER_CONTAINER_OF(done, struct job, job);
+    (void)muster__coordinator_post(job->muster, &job->message);
+}
+
+static void post_job(struct job *job)
+{
+    job->message.run = end_job;
+    job->job.done = job_done;
+    if (muster__cache_store_post(job->muster->worlds->cache_store, &job->job))
+        return;
+    job->job.status = MUSTER_SHUTDOWN;
+    muster_error_set(&job->job.error, MUSTER_SHUTDOWN, "%s", muster_status_sentence(MUSTER_SHUTDOWN));
+    end_job(&job->message, job->muster);
+}
+
+/* Of a deleted cache that nobody has open any more.  Without memory it happens at the next start. */
+static void purge_records(struct cache *cache)
+{
+    size_t count = 0;
+    EACH(record, record, &cache->records)
+        count += record->is_stored;
+    struct job *job = count ? job_new(MUSTER__CACHE_PURGE, cache->storage, NULL, count) : NULL;
+    if (!job)
+        return;
+    EACH(record, record, &cache->records)
+        if (record->is_stored)
+            job->removed[job->job.removed_count++] = record->id;
+    post_job(job);
+}
+
+/* ---- a storage key that is read ---- */
+
+static void read_records(struct cache *cache, const struct muster_value *list)
+{
+    for (size_t i = 0; i < muster_value_count(list); i++) {
+        const struct muster_value *item = muster_value_at(list, i), *head = muster_value_at(item, 1);
+        struct record *record =
+            muster__text_of(muster_value_get(head, "url")) ? calloc(1, sizeof(*record)) : NULL;
+        if (!record)
+            continue; /* without memory it is there the next time */
+        record->id = muster__number_of(muster_value_at(item, 0));
+        set_head(record, head);
+        record->bytes = (size_t)muster__number_of(muster_value_at(item, 2));
+        record->is_stored = true;
+        cache->storage->bytes += record->bytes;
+        muster__link_append(&cache->records, &record->link);
+    }
+}
+
+static void read_storage(struct storage *storage, const struct muster_value *caches)
+{
+    for (size_t i = 0; i < muster_value_count(caches); i++) {
+        const struct muster_value *item = muster_value_at(caches, i);
+        struct cache *cache = cache_new(storage, muster_value_bytes(muster_value_at(item, 1)).data);
+        if (!cache)
+            return;
+        cache->number = muster__number_of(muster_value_at(item, 0));
+        read_records(cache, muster_value_at(item, 2));
+    }
+}
+
+static void run_wish(struct storage *storage, struct wish *take_wish);
+
+static void run_wishes(struct storage *storage)
+{
+    EACH(wish, wish, &storage->wishes) {
+        muster__link_remove(&wish->link);
+        run_wish(storage, wish);
+    }
+}
+
+static bool is_ready(struct storage *storage)
+{
+    if (storage->is_ready || !storage->muster->worlds->cache_store)
+        return storage->is_ready = true;
+    if (!muster__link_is_empty(&storage->wishes))
+        return false;
+    struct job *job = job_new(MUSTER__CACHE_LOAD, storage, NULL, 0);
+    if (job)
+        post_job(job);
+    else
+        storage->is_ready = true; /* and in memory alone */
+    return storage->is_ready;
+}
+
+/* ---- life ---- */
+
+static void write_notice(void *user_data, const char *text)
+{
+    muster__log(user_data, MUSTER_LOG_WARNING, "store", "%s", text);
+}
+
+enum muster_status muster__caches_open(struct muster *muster, const char *state_folder)
+{
+    if (!state_folder)
+        return MUSTER_OK;
+    muster->worlds->cache_store = muster__cache_store_new(state_folder, write_notice, muster);
+    return muster->worlds->cache_store ? MUSTER_OK : MUSTER_NO_MEMORY;
+}
+
+void muster__caches_close(struct muster *muster)
+{
+    if (muster->worlds)
+        muster__cache_store_close(muster->worlds->cache_store);
+}
+
 static struct storage *any_storage(struct muster__worlds *worlds)
 {
     struct muster__id_node *node = muster__id_map_any(&worlds->caches.map);
@@ -144,27 +492,39 @@ static struct storage *any_storage(struct muster__worlds *worlds)
 
 void muster__caches_clean_up(struct muster__worlds *worlds)
 {
+    EACH(job, job, &worlds->cache_jobs)
+        job_free(job);
     for (struct storage *storage; (storage = any_storage(worlds)) != NULL;) {
+        EACH(wish, wish, &storage->wishes) {
+            muster__link_remove(&wish->link);
+            muster__pending_answer(wish->pending, NULL);
+            free(wish);
+        }
         EACH(cache, cache, &storage->caches)
             drop_cache(cache);
         muster__name_map_remove(&worlds->caches, &storage->named);
         free(storage->key);
         free(storage);
     }
+    muster__cache_store_destroy(worlds->cache_store);
 }
 
 /* ---- of CacheStorage ---- */
 
-/* NULL: the ask was answered. */
-static struct storage *ask_storage(struct muster__ask *ask, const char **ret_name)
+static void fail_no_memory(struct muster__pending *take_pending)
 {
-    struct storage *storage = storage_of(ask->context);
-    *ret_name = muster__ask_text(ask, 0);
-    if (!*ret_name)
-        muster__ask_fail(ask, "TypeError", "a cache's name is a text of at most 64 KB");
-    else if (!storage)
-        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
-    return *ret_name ? storage : NULL;
+    struct muster_error error = {0};
+    muster_error_set(&error, MUSTER_NO_MEMORY, "%s", muster_status_sentence(MUSTER_NO_MEMORY));
+    muster__pending_fail(take_pending, "OperationError", &error);
+    muster_error_clean_up(&error);
+}
+
+static void answer_or_fail(struct muster__pending *take_pending, struct muster_value *take_value)
+{
+    if (take_value)
+        muster__pending_answer(take_pending, take_value);
+    else
+        fail_no_memory(take_pending);
 }
 
 /* A context has one number for a cache, however often it opens it.  NULL: out of memory. */
@@ -183,59 +543,142 @@ static struct open_cache *open_in(struct muster__context *context, struct cache 
     return open;
 }
 
-void muster__op_caches_open(struct muster__ask *ask)
+/* A new one; the answer waits until it is on the disk. */
+static void create_cache(struct storage *storage, const char *name, struct muster__pending *take_pending)
 {
-    const char *name;
-    struct storage *storage = ask_storage(ask, &name);
-    if (!storage)
-        return;
-    struct cache *cache = find_cache(storage, name);
-    if (!cache && storage->count >= CACHES_MAX) {
-        muster__ask_fail(ask, "QuotaExceededError", "there are %d caches already", CACHES_MAX);
+    struct cache *cache = cache_new(storage, name);
+    if (cache && storage->is_stored)
+        cache->number = ++storage->muster->worlds->cache_number;
+    struct open_cache *open = cache ? open_in(take_pending->context, cache) : NULL;
+    struct job *job = open && storage->is_stored ? job_new(MUSTER__CACHE_CREATE, storage, cache, 0) : NULL;
+    if (!open || (storage->is_stored && !job)) {
+        if (cache)
+            drop_cache(cache);
+        fail_no_memory(take_pending);
         return;
     }
-    cache = cache ? cache : cache_new(storage, name);
-    struct open_cache *open = cache ? open_in(ask->context, cache) : NULL;
-    if (open)
-        muster__ask_answer(ask, muster_value_new_number((double)open->id));
-    else
-        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
+    struct muster_value *answer = muster_value_new_number((double)open->id);
+    if (!job) {
+        answer_or_fail(take_pending, answer);
+        return;
+    }
+    job->job.name = cache->name;
+    job->pending = take_pending;
+    job->answer = answer;
+    post_job(job);
 }
 
-void muster__op_caches_has(struct muster__ask *ask)
+static void run_open(struct storage *storage, const char *name, struct muster__pending *take_pending)
 {
-    const char *name;
-    struct storage *storage = ask_storage(ask, &name);
-    if (storage)
-        muster__ask_answer(ask, muster_value_new_boolean(find_cache(storage, name) != NULL));
+    struct cache *cache = find_cache(storage, name);
+    if (cache) {
+        struct open_cache *open = open_in(take_pending->context, cache);
+        answer_or_fail(take_pending, open ? muster_value_new_number((double)open->id) : NULL);
+    } else if (storage->count >= CACHES_MAX) {
+        struct muster_error error = {0};
+        muster_error_set(&error, MUSTER_REFUSED, "there are %d caches already", CACHES_MAX);
+        muster__pending_fail(take_pending, "QuotaExceededError", &error);
+        muster_error_clean_up(&error);
+    } else {
+        create_cache(storage, name, take_pending);
+    }
 }
 
-void muster__op_caches_delete(struct muster__ask *ask)
+static void run_delete(struct storage *storage, const char *name, struct muster__pending *take_pending)
 {
-    const char *name;
-    struct storage *storage = ask_storage(ask, &name);
-    struct cache *cache = storage ? find_cache(storage, name) : NULL;
-    if (cache)
+    struct cache *cache = find_cache(storage, name);
+    struct job *job = cache && cache->number ? job_new(MUSTER__CACHE_DROP, storage, cache, 0) : NULL;
+    if (cache && cache->number && !job) {
+        fail_no_memory(take_pending);
+        return;
+    }
+    struct muster_value *answer = muster_value_new_boolean(cache != NULL);
+    if (cache) {
+        cache->is_deleted = true;
         drop_cache(cache);
-    if (storage)
-        muster__ask_answer(ask, muster_value_new_boolean(cache != NULL));
+    }
+    if (!job) {
+        answer_or_fail(take_pending, answer);
+        return;
+    }
+    job->pending = take_pending;
+    job->answer = answer;
+    post_job(job);
 }
 
-void muster__op_caches_keys(struct muster__ask *ask)
+/* NULL: out of memory. */
+static struct muster_value *list_names(const struct storage *storage)
 {
-    struct storage *storage = storage_of(ask->context);
-    struct muster_value *names = storage ? muster_value_new_array() : NULL;
+    struct muster_value *names = muster_value_new_array();
     if (names)
         EACH(cache, cache, &storage->caches)
             if (muster_value_append(names, muster__tree_text(cache->name)) != MUSTER_OK) {
                 muster_value_release(names);
-                names = NULL;
-                break;
+                return NULL;
             }
-    if (names)
-        muster__ask_answer(ask, names);
+    return names;
+}
+
+static void run_wish(struct storage *storage, struct wish *take_wish)
+{
+    struct muster__pending *pending = take_wish->pending;
+    if (!pending->context)
+        muster__pending_answer(pending, NULL); /* it is closed: nobody hears */
+    else if (take_wish->kind == WISH_OPEN)
+        run_open(storage, take_wish->name, pending);
+    else if (take_wish->kind == WISH_DELETE)
+        run_delete(storage, take_wish->name, pending);
+    else if (take_wish->kind == WISH_HAS)
+        answer_or_fail(pending, muster_value_new_boolean(find_cache(storage, take_wish->name) != NULL));
     else
+        answer_or_fail(pending, list_names(storage));
+    free(take_wish);
+}
+
+static void wish_for(struct muster__ask *ask, enum wish_kind kind)
+{
+    const char *name = kind == WISH_KEYS ? "" : muster__ask_text(ask, 0);
+    if (!name) {
+        muster__ask_fail(ask, "TypeError", "a cache's name is a text of at most 64 KB");
+        return;
+    }
+    struct storage *storage = storage_of(ask->context);
+    struct wish *wish = storage ? calloc(1, sizeof(*wish) + strlen(name) + 1) : NULL;
+    if (!wish) {
         muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
+        return;
+    }
+    wish->pending = muster__ask_defer(ask);
+    if (!wish->pending) {
+        free(wish);
+        return;
+    }
+    wish->kind = kind;
+    strcpy(wish->name, name);
+    if (is_ready(storage))
+        run_wish(storage, wish);
+    else
+        muster__link_append(&storage->wishes, &wish->link);
+}
+
+void muster__op_caches_open(struct muster__ask *ask)
+{
+    wish_for(ask, WISH_OPEN);
+}
+
+void muster__op_caches_has(struct muster__ask *ask)
+{
+    wish_for(ask, WISH_HAS);
+}
+
+void muster__op_caches_delete(struct muster__ask *ask)
+{
+    wish_for(ask, WISH_DELETE);
+}
+
+void muster__op_caches_keys(struct muster__ask *ask)
+{
+    wish_for(ask, WISH_KEYS);
 }
 
 /* ---- of a Cache ---- */
@@ -249,11 +692,6 @@ static struct cache *ask_cache(struct muster__ask *ask)
             return open->cache;
     muster__ask_fail(ask, "InvalidStateError", "this cache is not open");
     return NULL;
-}
-
-static size_t length_to(const char *url, bool ignore_search)
-{
-    return ignore_search ? strcspn(url, "?") : strlen(url);
 }
 
 static bool is_same_text(const struct muster_value *one, const struct muster_value *other)
@@ -278,28 +716,94 @@ static bool has_same_headers(const struct record *record, const struct muster_va
     return true;
 }
 
-static bool is_match(const struct record *record, const struct muster_value *query)
+/* What is looked for. */
+struct query {
+    const struct muster_value *url, *headers;
+    const char *text; /* of the URL; NULL: any, or none */
+    size_t length;
+    uint32_t hash;
+    bool ignore_search, ignore_vary;
+};
+
+static struct query query_of(const struct muster_value *value)
 {
-    const char *wanted = muster__text_of(muster_value_get(query, "url"));
-    const char *url = muster__text_of(muster_value_get(record->head, "url"));
-    if (!wanted)
-        return muster_value_type(muster_value_get(query, "url")) != MUSTER_TYPE_STRING;
-    bool ignore_search = muster_value_boolean(muster_value_get(query, "ignoreSearch"));
-    size_t length = length_to(wanted, ignore_search);
-    if (length != length_to(url, ignore_search) || memcmp(wanted, url, length) != 0)
+    struct query query = {.url = muster_value_get(value, "url"), .headers = muster_value_get(value, "headers")};
+    query.text = muster__text_of(query.url);
+    query.ignore_search = muster_value_boolean(muster_value_get(value, "ignoreSearch"));
+    query.ignore_vary = muster_value_boolean(muster_value_get(value, "ignoreVary"));
+    query.length = query.text ? length_to(query.text, query.ignore_search) : 0;
+    query.hash = hash_of(query.text ? query.text : "", query.length);
+    return query;
+}
+
+static bool is_match(const struct record *record, const struct query *query)
+{
+    if (!query->text)
+        return muster_value_type(query->url) != MUSTER_TYPE_STRING;
+    if ((query->ignore_search ? record->bare_hash : record->url_hash) != query->hash)
         return false;
-    return muster_value_boolean(muster_value_get(query, "ignoreVary")) ||
-           has_same_headers(record, muster_value_get(query, "headers"));
+    const char *url = muster__text_of(muster_value_get(record->head, "url"));
+    return query->length == length_to(url, query->ignore_search) && memcmp(query->text, url, query->length) == 0 &&
+           (query->ignore_vary || has_same_headers(record, query->headers));
+}
+
+/* Into that list; how many. */
+static size_t take_matches(struct cache *cache, const struct muster_value *query, struct muster__link *list)
+{
+    const struct query wanted = query_of(query);
+    size_t count = 0;
+    EACH(record, record, &cache->records)
+        if (is_match(record, &wanted)) {
+            muster__link_remove(&record->link);
+            muster__link_append(list, &record->link);
+            cache->storage->bytes -= record->bytes;
+            count++;
+        }
+    return count;
+}
+
+static size_t count_matches(struct cache *cache, const struct muster_value *query)
+{
+    const struct query wanted = query_of(query);
+    size_t count = 0;
+    EACH(record, record, &cache->records)
+        count += is_match(record, &wanted);
+    return count;
+}
+
+static bool is_on_disk(const struct cache *cache)
+{
+    return cache->number && !cache->is_deleted;
+}
+
+/* The matches are taken out of the cache, and go from the disk with the job; its answer is the ask's.  NULL: the ask was
+ * answered. */
+static struct job *job_without(struct muster__ask *ask, enum muster__cache_job_kind kind, struct cache *cache,
+                               const struct muster_value *query)
+{
+    struct job *job = job_new(kind, cache->storage, cache, count_matches(cache, query));
+    if (!job) {
+        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
+        return NULL;
+    }
+    job->pending = muster__ask_defer(ask);
+    if (!job->pending) {
+        job_free(job);
+        return NULL;
+    }
+    (void)take_matches(cache, query, &job->replaced);
+    EACH(record, record, &job->replaced)
+        job->removed[job->job.removed_count++] = record->id;
+    return job;
 }
 
 static bool remove_matches(struct cache *cache, const struct muster_value *query)
 {
-    bool any = false;
-    EACH(record, record, &cache->records)
-        if (is_match(record, query)) {
-            remove_record(cache, record);
-            any = true;
-        }
+    struct muster__link list;
+    muster__link_init(&list);
+    bool any = take_matches(cache, query, &list) > 0;
+    EACH(record, record, &list)
+        record_free(cache->storage->muster->worlds, record);
     return any;
 }
 
@@ -309,12 +813,42 @@ static struct record *record_new(struct muster__ask *ask, const struct muster_va
     if (!record)
         return NULL;
     muster__link_init(&record->link);
-    record->id = ++ask->context->muster->worlds->next_id;
-    record->head = muster_value_acquire(head);
+    record->id = ++ask->context->muster->worlds->cache_number;
+    set_head(record, head);
     record->body = ask->message->data;
     record->bytes = RECORD_BYTES + ask->message->bytes;
     ask->message->data = NULL;
     return record;
+}
+
+static void keep_record(struct muster__ask *ask, struct cache *cache, struct record *take_record)
+{
+    struct job *job = NULL;
+    if (is_on_disk(cache)) {
+        job = job_without(ask, MUSTER__CACHE_PUT, cache, take_record->head); /* its url and headers: its request's */
+        if (!job) {
+            record_free(ask->context->muster->worlds, take_record);
+            return;
+        }
+        job->job.record = take_record->id;
+        job->job.bytes = take_record->bytes;
+        job->job.value = muster_value_acquire(take_record->head);
+        job->job.body = job->body = take_record->body ? muster_value_acquire(take_record->body) : NULL;
+    } else {
+        (void)remove_matches(cache, take_record->head);
+    }
+    cache->storage->bytes += take_record->bytes;
+    muster__link_append(&cache->records, &take_record->link);
+    if (job)
+        post_job(job);
+    else
+        muster__ask_answer(ask, NULL);
+}
+
+static size_t limit_of(const struct storage *storage)
+{
+    size_t limit = storage->muster->options.cache_limit;
+    return limit ? limit : CACHE_BYTES_DEFAULT;
 }
 
 void muster__op_cache_put(struct muster__ask *ask)
@@ -328,39 +862,45 @@ void muster__op_cache_put(struct muster__ask *ask)
         return;
     }
     struct record *record = record_new(ask, head);
+    size_t bytes = cache->storage->bytes, limit = limit_of(cache->storage);
     if (!record) {
         muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
-        return;
+    } else if (bytes >= limit || record->bytes > limit - bytes) {
+        record_free(ask->context->muster->worlds, record);
+        muster__ask_fail(ask, "QuotaExceededError",
+                         "the caches of this origin hold %zu bytes already, and may hold no more than %zu", bytes, limit);
+    } else {
+        keep_record(ask, cache, record);
     }
-    if (record->bytes > STORED_BYTES_MAX - cache->storage->bytes) {
-        record_free(record);
-        muster__ask_fail(ask, "QuotaExceededError", "the caches of this origin hold %zu MB already",
-                         cache->storage->bytes >> 20);
-        return;
-    }
-    (void)remove_matches(cache, head); /* its url and headers are those of its request */
-    cache->storage->bytes += record->bytes;
-    muster__link_append(&cache->records, &record->link);
-    muster__ask_answer(ask, NULL);
 }
 
 void muster__op_cache_delete(struct muster__ask *ask)
 {
+    const struct muster_value *query = muster__ask_argument(ask, 1);
     struct cache *cache = ask_cache(ask);
-    if (cache)
-        muster__ask_answer(ask, muster_value_new_boolean(remove_matches(cache, muster__ask_argument(ask, 1))));
+    if (!cache)
+        return;
+    if (!is_on_disk(cache) || count_matches(cache, query) == 0) {
+        muster__ask_answer(ask, muster_value_new_boolean(remove_matches(cache, query)));
+        return;
+    }
+    struct job *job = job_without(ask, MUSTER__CACHE_PURGE, cache, query);
+    if (job) {
+        job->answer = muster_value_new_boolean(true);
+        post_job(job);
+    }
 }
 
 void muster__op_cache_query(struct muster__ask *ask)
 {
-    const struct muster_value *query = muster__ask_argument(ask, 1);
+    const struct query wanted = query_of(muster__ask_argument(ask, 1));
     struct cache *cache = ask_cache(ask);
     struct muster_value *found = cache ? muster_value_new_array() : NULL;
     if (!cache)
         return;
     if (found)
         EACH(record, record, &cache->records) {
-            if (!is_match(record, query))
+            if (!is_match(record, &wanted))
                 continue;
             struct muster_value *head = muster_value_acquire(record->head);
             if (muster_value_append(found, MUSTER__ARRAY(muster_value_new_number((double)record->id), head)) ==
@@ -376,17 +916,33 @@ void muster__op_cache_query(struct muster__ask *ask)
         muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
 }
 
+static void read_from_disk(struct muster__ask *ask, struct cache *cache, uint64_t record)
+{
+    struct job *job = job_new(MUSTER__CACHE_READ, cache->storage, cache, 0);
+    if (!job) {
+        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
+        return;
+    }
+    job->job.record = record;
+    job->pending = muster__ask_defer(ask);
+    if (job->pending)
+        post_job(job);
+    else
+        job_free(job);
+}
+
 void muster__op_cache_read(struct muster__ask *ask)
 {
     uint64_t id = muster__ask_number(ask, 1);
     struct cache *cache = ask_cache(ask);
+    struct record *record = cache ? find_record(cache, id) : NULL;
     if (!cache)
         return;
-    EACH(record, record, &cache->records)
-        if (record->id == id) {
-            muster__ask_answer_with(ask, muster_value_new_boolean(true),
-                                    record->body ? muster_value_acquire(record->body) : NULL);
-            return;
-        }
-    muster__ask_answer(ask, muster_value_new_boolean(false));
+    if (!record)
+        muster__ask_answer(ask, muster_value_new_boolean(false));
+    else if (!record->body && record->is_stored)
+        read_from_disk(ask, cache, id);
+    else
+        muster__ask_answer_with(ask, muster_value_new_boolean(true),
+                                record->body ? muster_value_acquire(record->body) : NULL);
 }

@@ -4,6 +4,7 @@
 #include "coordinator/context_worker.h"
 #include "coordinator/registrations.h"
 #include "coordinator/store_keeper.h"
+#include "coordinator/stub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,12 +71,15 @@ bool muster__inherits_controller(const char *url)
     return strncmp(url, "about:", 6) == 0 || strncmp(url, "blob:", 5) == 0;
 }
 
-/* What controls a client that comes now; NULL: nothing. */
-static struct muster__version *controller_of(struct muster *muster, const char *scope)
+/* What controls a client that comes now and matches that version; NULL: nothing. */
+static struct muster__version *controller_of(struct muster *muster, struct muster__version *matched)
 {
     struct muster__core_scope_view view;
-    return muster__core_scope_view(muster->core, scope, &view) ? muster__coordinator_version(muster, view.controller)
-                                                               : NULL;
+    muster__stubs_take_up(muster);
+    if (muster__core_scope_view(muster->core, matched->scope, &view))
+        return muster__coordinator_version(muster, view.controller);
+    /* Inside a step the core has not heard yet of one that was a stub; it will, before it hears of this client. */
+    return muster__version_controls(matched) ? matched : NULL;
 }
 
 /* Takes the new one.  The core hears of the new use first: the registration is never unused in between. */
@@ -149,7 +153,7 @@ static void choose_controller(struct muster__client *client)
     struct muster__version *inherited = client->context->inherited;
     struct muster__version *matched = inherited ? NULL : match(client);
     struct muster__version *version = inherited ? muster__coordinator_version(muster, inherited->id)
-                                      : matched ? controller_of(muster, matched->scope)
+                                      : matched ? controller_of(muster, matched)
                                                 : NULL;
     bool is_controlled = version && (!inherited || muster__version_controls(version));
     if (is_controlled || client->controller)

@@ -85,6 +85,7 @@ enum muster_status muster__worlds_new(struct muster *muster)
     muster__link_init(&worlds->contexts);
     muster__link_init(&worlds->clients);
     muster__link_init(&worlds->lingering);
+    muster__link_init(&worlds->cache_jobs);
     worlds->registrations = muster__registrations_new();
     if (!worlds->registrations) {
         free(worlds);
@@ -115,6 +116,7 @@ void muster__worlds_destroy(struct muster *muster, struct muster__message *left)
     muster__id_map_clean_up(&worlds->clients_by_id);
     muster__id_map_clean_up(&worlds->shared.map);
     muster__id_map_clean_up(&worlds->tenants.map);
+    muster__port_accounts_clean_up(&worlds->port_accounts);
     muster__id_map_clean_up(&worlds->channels.map);
     muster__caches_clean_up(worlds);
     muster__id_map_clean_up(&worlds->caches.map);
@@ -443,20 +445,29 @@ struct muster__pending *muster__ask_defer(struct muster__ask *ask)
     return pending;
 }
 
-static void settle(struct muster__pending *take_pending, bool ok, struct muster_value *take_value)
+static void settle(struct muster__pending *take_pending, bool ok, struct muster_value *take_value,
+                   struct muster_value *take_data)
 {
     struct muster__context *context = take_pending->context;
     muster__link_remove(&take_pending->link);
-    if (context)
-        send_answer(context, take_pending->id, ok, take_value, NULL);
-    else
+    if (context) {
+        send_answer(context, take_pending->id, ok, take_value, take_data);
+    } else {
         muster_value_release(take_value);
+        muster_value_release(take_data);
+    }
     free(take_pending);
 }
 
 void muster__pending_answer(struct muster__pending *take_pending, struct muster_value *take_value)
 {
-    settle(take_pending, true, or_undefined(take_value));
+    settle(take_pending, true, or_undefined(take_value), NULL);
+}
+
+void muster__pending_answer_with(struct muster__pending *take_pending, struct muster_value *take_value,
+                                 struct muster_value *take_data)
+{
+    settle(take_pending, true, or_undefined(take_value), take_data);
 }
 
 void muster__pending_fail(struct muster__pending *take_pending, const char *name, const struct muster_error *error)
@@ -466,5 +477,5 @@ void muster__pending_fail(struct muster__pending *take_pending, const char *name
         muster_value_release(tree);
         tree = NULL;
     }
-    settle(take_pending, false, tree);
+    settle(take_pending, false, tree, NULL);
 }

@@ -9,7 +9,8 @@
  * with `data` and `ports` beside it when the op carries something of a script's.  context_ops.c has the table of
  * ops.  A script is hostile: an ask that is not understood is answered with a TypeError, a tell is dropped.
  *
- * The first message that a context finds in its port is ["tell", "environment", {...}]: who it is.
+ * The first message that a context finds in its port is ["tell", "environment", {...}]: who it is.  A service worker of
+ * an engine that says hello first (["tell", "hello"], or anything else) finds it after that, and costs nothing before.
  *
  * A context is closed when its port is, or when its worker is gone; then everything that it holds is let go:
  * its workers, its channels, its questions that wait, its place among the clients.
@@ -32,6 +33,7 @@ struct muster__named {
 struct muster__name_map {
     struct muster__id_map map;
 };
+struct muster__cache_store;
 struct muster__worlds;
 void muster__name_map_add(struct muster__worlds *worlds, struct muster__name_map *map, struct muster__named *named);
 /* NULL: there is none. */
@@ -49,8 +51,13 @@ struct muster__worlds {
     struct muster__name_map shared;     /* shared_workers.c: by key */
     struct muster__link lingering;      /* shared_workers.c: without a holder, in the order of their ends */
     struct muster__name_map tenants;    /* context_worker.c: how many workers a storage key has */
+    struct muster__port_accounts port_accounts; /* context_worker.c: by storage key */
     struct muster__name_map channels;   /* broadcast.c: by storage key and name */
-    struct muster__name_map caches;     /* caches.c: by storage key */
+    struct muster__name_map caches;     /* caches.c: by storage key; and all of these */
+    struct muster__cache_store *cache_store; /* NULL: there is no state folder */
+    struct muster__link cache_jobs;     /* that the store has */
+    uint64_t cache_number;              /* the last that a cache or record got */
+    size_t kept_bytes;                  /* of bodies in memory that are on the disk, too */
     struct muster__registrations *registrations; /* registrations.c's */
 };
 
@@ -168,6 +175,9 @@ void muster__ask_fail(struct muster__ask *ask, const char *name, const char *for
  * answered. */
 struct muster__pending *muster__ask_defer(struct muster__ask *ask);
 void muster__pending_answer(struct muster__pending *take_pending, struct muster_value *take_value);
+/* As above, with data beside it; NULL: none. */
+void muster__pending_answer_with(struct muster__pending *take_pending, struct muster_value *take_value,
+                                 struct muster_value *take_data);
 /* With the place of the error, if it has one. */
 void muster__pending_fail(struct muster__pending *take_pending, const char *name, const struct muster_error *error);
 

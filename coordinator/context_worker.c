@@ -9,6 +9,8 @@
 
 /* How many workers the scripts of a storage key may have at a time, unless the instance says otherwise. */
 #define WORKERS_DEFAULT 512
+/* Likewise, message channels; one that nobody refers to is open until the collector sees it. */
+#define CHANNELS_DEFAULT 100000
 
 /* ---- how many a storage key has ---- */
 
@@ -48,6 +50,14 @@ static const char *tenant_key_of(const struct muster__context *maker)
 {
     const struct muster__context_worker *worker = maker->version ? maker->version->worker : NULL;
     return worker && worker->tenant ? worker->tenant->storage_key : maker->storage_key;
+}
+
+struct muster__port_account *muster__port_account_of(struct muster *muster, const struct muster__version *version)
+{
+    const struct muster__worker_tenant *tenant = version->worker ? version->worker->tenant : NULL;
+    size_t limit = muster->options.port_limit ? muster->options.port_limit : CHANNELS_DEFAULT;
+    return muster__port_accounts_get(&muster->worlds->port_accounts, tenant ? tenant->storage_key : version->storage_key,
+                                     limit);
 }
 
 static enum muster_status join_tenant(struct muster__context_worker *worker, const char *storage_key,

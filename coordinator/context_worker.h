@@ -64,10 +64,14 @@ struct muster__worker_request {
 MUSTER_MUST_CHECK bool muster__worker_request_read(struct muster__ask *ask,
                                                    struct muster__worker_request *ret_request);
 
+/* On which the channels of its script count: what a worker makes counts where the worker does.  The caller's reference.
+ * NULL: out of memory. */
+struct muster__port_account *muster__port_account_of(struct muster *muster, const struct muster__version *version);
+
 /* An error's name, for a script: the status says it where the error does not. */
 const char *muster__error_name(enum muster_status status, const struct muster_error *error);
 
-/* Of coordinator.c's: `worker` of a version, as things happen to its instance. */
+/* Of coordinator*.c's: `worker` of a version, as things happen to its instance. */
 void muster__context_worker_started(struct muster__context_worker *worker);
 void muster__context_worker_reported(struct muster__context_worker *worker, const struct muster_error *error);
 void muster__context_worker_lost(struct muster__context_worker *worker, enum muster_status status,

@@ -3,6 +3,7 @@
  * No hop and no lock of the coordinator's: the published snapshot says which version controls a URL, and
  * its slot takes the request, whether the worker runs or not. */
 #include "coordinator/routes_ask.h"
+#include "coordinator/stub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,29 +19,49 @@ static struct muster_bytes path_of(struct muster_bytes url)
     return path ? (struct muster_bytes){path, (size_t)(end - path)} : (struct muster_bytes){"/", 1};
 }
 
-struct muster__version *muster__match(struct muster *muster, struct muster_bytes url)
+/* What controls a URL, retained; *ret_text begins with its scope.  NULL: nothing. */
+static struct muster__entry *match_entry(struct muster *muster, struct muster_bytes url, const char **ret_text)
 {
     if (!url.length)
         return NULL;
     struct muster_bytes path = path_of(url);
     bool whole = path.data == url.data || atomic_load(&muster->has_url_scopes);
-    struct muster__version *version =
+    struct muster__entry *entry =
         whole ? muster__scope_map_match(muster->scopes, url.data, url.length) : NULL;
-    if (!version && path.data != url.data)
-        version = muster__scope_map_match(muster->scopes, path.data, path.length);
+    *ret_text = url.data;
+    if (!entry && path.data != url.data) {
+        entry = muster__scope_map_match(muster->scopes, path.data, path.length);
+        *ret_text = path.data;
+    }
+    return entry;
+}
+
+/* Retained; NULL also if it could not be made. */
+static struct muster__version *version_of(struct muster *muster, struct muster__entry *take_entry)
+{
+    if (!take_entry || !take_entry->is_stub)
+        return (struct muster__version *)take_entry;
+    struct muster__version *version = muster__entry_version(muster, take_entry);
+    if (version)
+        muster__version_acquire(version);
+    muster__entry_release(take_entry);
     return version;
 }
 
-/* The version of exactly this scope, retained; NULL: none. */
-static struct muster__version *find_scope(struct muster *muster, const char *scope)
+struct muster__version *muster__match(struct muster *muster, struct muster_bytes url)
 {
-    struct muster__version *version =
-        muster__scope_map_match(muster->scopes, scope, strlen(scope));
-    if (version && strcmp(version->scope, scope) != 0) {
-        muster__version_release(version);
-        version = NULL;
-    }
-    return version;
+    const char *text;
+    return version_of(muster, match_entry(muster, url, &text));
+}
+
+struct muster__version *muster__find_scope(struct muster *muster, const char *scope)
+{
+    size_t length = strlen(scope);
+    struct muster__entry *entry = muster__scope_map_match(muster->scopes, scope, length);
+    if (!entry || entry->scope_length == length)
+        return version_of(muster, entry);
+    muster__entry_release(entry);
+    return NULL;
 }
 
 enum muster_status muster__post(struct muster__version *version, struct muster__request *request,
@@ -69,7 +90,7 @@ static enum muster_status post_to_scope(struct muster *muster, struct muster__ve
 {
     enum muster_status status = muster__post(*version, request, now_us);
     while (status == MUSTER_CLOSED && !atomic_load(&muster->closing)) {
-        struct muster__version *newer = find_scope(muster, (*version)->scope);
+        struct muster__version *newer = muster__find_scope(muster, (*version)->scope);
         bool same = newer == *version;
         if (!newer || same) {
             muster__version_release(newer);
@@ -149,7 +170,7 @@ static enum muster_status send_value(struct muster *muster, enum muster__request
         status = MUSTER_INVALID_ARGUMENT;
     if (status == MUSTER_OK && atomic_load(&muster->closing))
         status = MUSTER_SHUTDOWN;
-    struct muster__version *version = status == MUSTER_OK ? find_scope(muster, scope) : NULL;
+    struct muster__version *version = status == MUSTER_OK ? muster__find_scope(muster, scope) : NULL;
     if (status == MUSTER_OK && !version)
         status = atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
     struct muster_handle *handle =
@@ -241,24 +262,26 @@ size_t muster_match(struct muster *muster, const char *url, char *scope, size_t 
 {
     if (!url || muster__check_usable(muster) != MUSTER_OK)
         return 0;
-    struct muster__version *version = muster__match(muster, (struct muster_bytes){url, strlen(url)});
-    if (!version)
+    const char *text;
+    struct muster__entry *entry = match_entry(muster, (struct muster_bytes){url, strlen(url)}, &text);
+    if (!entry)
         return 0;
-    size_t length = version->scope_length;
+    size_t length = entry->scope_length;
     if (size) {
         size_t copied = length < size ? length : size - 1;
-        memcpy(scope, version->scope, copied);
+        memcpy(scope, text, copied);
         scope[copied] = '\0';
     }
-    muster__version_release(version);
+    muster__entry_release(entry);
     return length;
 }
 
-/* A client's scripts look into the caches by themselves: a response without a status says that they should. */
-static void settle_with_cache(struct muster__request *request, const char *cache)
+/* A client's scripts look into the caches by themselves, or run a race with the network: a response without a status says
+ * that they should. */
+static void settle_with_route(struct muster__request *request, enum muster__route route, const char *cache)
 {
-    const struct muster_header header = {.name = {":cache", strlen(":cache")},
-                                         .value = {cache ? cache : "", cache ? strlen(cache) : 0}};
+    const char *name = route == MUSTER__ROUTE_CACHE ? ":cache" : ":race", *value = cache ? cache : "";
+    const struct muster_header header = {.name = {name, strlen(name)}, .value = {value, strlen(value)}};
     const struct muster_http_response response = {.headers = &header, .header_count = 1};
     (void)muster__request_settle(request, &(struct muster__outcome){.status = MUSTER_OK, .response = &response});
 }
@@ -271,7 +294,7 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
     if (atomic_load(&muster->closing))
         return MUSTER_SHUTDOWN;
     uint64_t now_us = muster__now_us();
-    struct muster__version *version = find_scope(muster, scope);
+    struct muster__version *version = muster__find_scope(muster, scope);
     if (!version)
         return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
     request->id = atomic_fetch_add(&muster->next_request, 1) + 1;
@@ -279,8 +302,9 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
     request->keepalive_until_us = keepalive_until_us;
     enum muster_status status = MUSTER_OK;
     const char *cache = NULL;
-    if (muster__routes_ask_cache(version, request, &cache))
-        settle_with_cache(request, cache);
+    enum muster__route route = muster__routes_of_client(version, request, &cache);
+    if (route != MUSTER__ROUTE_NONE)
+        settle_with_route(request, route, cache);
     else if (muster__routes_pass(version, request))
         (void)muster__request_settle(request, &(struct muster__outcome){.status = MUSTER_PASSED});
     else

@@ -10,9 +10,11 @@
  *   client.c       clients and ports of the embedder's
  *   context.c      scripts' worlds: what they ask of the coordinator; see context.h
  *   store_keeper.c what is on disk of registrations, and when; store.c is the file
+ *   stub.c         those of an earlier life that nothing has wanted yet
  *   sync.c         events that are wanted later: sync, periodicsync, scheduled
  *   routes_ask.c   requests for which no worker is woken
- *   coordinator.c  the thread: inbox, the core, and what the core's actions do
+ *   coordinator*.c events to the core, and what its actions do: _inbox the thread, _actions, _instance one running of a
+ *                  version, _place where it runs, _jobs
  */
 #ifndef MUSTER_INSTANCE_H
 #define MUSTER_INSTANCE_H
@@ -42,12 +44,18 @@ struct muster__message {
 struct muster__script_map; /* script_map.h's */
 struct muster__routes;     /* routes.h's */
 
-/* One version of a registration, from the register call until it is disposed of; the value in the scope
- * map.  Everything but the references is constant. */
-struct muster__version {
+/* What the scope map has for a scope: a version, or the stub of one (stub.h). */
+struct muster__entry {
     atomic_uint references;
+    uint32_t scope_length; /* beside what a match writes anyway */
+    bool is_stub;
+};
+
+/* One version of a registration, from the register call until it is disposed of.  Everything but the references is
+ * constant. */
+struct muster__version {
+    struct muster__entry entry; /* the first */
     uint32_t id;
-    size_t scope_length; /* beside what a match writes anyway */
     struct muster *muster;
     char *scope, *script, *identity, *root;
     const struct muster__engine *engine;
@@ -93,6 +101,11 @@ struct muster__version {
 MUSTER_MUST_CHECK enum muster_status
 muster__version_new(struct muster *muster, const struct muster_registration_options *options,
                     struct muster__version **ret_version, struct muster_error *error);
+/* The next version's id; a version that is made later may have it already. */
+uint32_t muster__version_next_id(struct muster *muster);
+MUSTER_MUST_CHECK enum muster_status
+muster__version_new_with_id(struct muster *muster, const struct muster_registration_options *options, uint32_t id,
+                            struct muster__version **ret_version, struct muster_error *error);
 /* As above, of a worker that a script makes: it is no registration, and its maker's in what is not said. */
 struct muster__context;
 MUSTER_MUST_CHECK enum muster_status
@@ -156,7 +169,7 @@ struct muster__completion {
     void (*run)(struct muster__completion *completion, bool wanted);
 };
 
-struct muster__instance; /* coordinator.c's */
+struct muster__instance; /* coordinator_internal.h's */
 struct muster__worlds;   /* context.h's */
 struct muster__keeper;   /* store_keeper.h's */
 struct muster__syncs;    /* sync.h's */
@@ -176,7 +189,14 @@ struct muster {
     } hosting;
     uint32_t local_host; /* of this process, where HTTP is accepted and the embedder calls */
     struct muster__core *core;         /* coordinator */
-    struct muster__scope_map *scopes;  /* written by the coordinator, read by any thread */
+    struct muster__scope_map *scopes;  /* of entries; written by the coordinator, read by any thread */
+    struct {                           /* stub.c */
+        pthread_mutex_t lock;
+        struct muster__stub *unfolded, **unfolded_end; /* of which the core has not heard yet */
+        atomic_bool any_unfolded;
+        struct muster__link list; /* coordinator: all of which it has not heard */
+        bool taking_up;           /* coordinator */
+    } stubs;
     atomic_bool has_url_scopes; /* a scope that is a whole URL was ever published */
     atomic_uint_fast64_t next_request;
     _Atomic uint32_t next_version;
@@ -196,7 +216,7 @@ struct muster {
         bool core_closed;
         bool stepping; /* the core: what comes of it is fed afterwards */
         uint64_t next_plain; /* for jobs and keys of workers that scripts make */
-    } own; /* Thread: the one that has the role, see coordinator.c */
+    } own; /* Thread: the one that has the role, see coordinator_inbox.c */
     struct muster__worlds *worlds; /* likewise */
     struct muster__syncs *syncs;   /* likewise */
     struct muster__keeper *keeper; /* likewise; NULL: nothing is kept */
@@ -264,7 +284,7 @@ enum muster_status muster__check_usable(const struct muster *muster);
 void muster__log(struct muster *muster, enum muster_log_level level, const char *subject,
                  const char *format, ...) MUSTER_PRINTF(4, 5);
 
-/* coordinator.c */
+/* coordinator*.c */
 /* Registers what the store has, first. */
 MUSTER_MUST_CHECK enum muster_status muster__coordinator_start(struct muster *muster, struct muster_error *error);
 /* Thread: any.  False: it waits already. */
@@ -278,8 +298,8 @@ void muster__coordinator_feed(struct muster *muster, const struct muster__core_e
 struct muster__version *muster__coordinator_version(struct muster *muster, uint64_t id);
 /* A plain version is the core's from now on; acquires it. */
 void muster__coordinator_add(struct muster *muster, struct muster__version *version);
-/* Before the coordinator runs: a version that was registered in an earlier life.  The event says how; scope, script,
- * job and idle time are filled in. */
+/* Not from inside a step: a version that was registered in an earlier life.  The event says how; scope, script, job
+ * and idle time are filled in. */
 void muster__coordinator_restore(struct muster *muster, struct muster__version *version,
                                  const struct muster__core_event *event);
 /* It ends, finishing what it has, or interrupted. */
@@ -341,6 +361,8 @@ void muster__endpoints_init(struct muster *muster);
 void muster__endpoints_close(struct muster *muster);
 
 /* dispatch.c */
+/* Thread: any.  The version of exactly this scope.  Retained; NULL: none. */
+struct muster__version *muster__find_scope(struct muster *muster, const char *scope);
 /* Thread: any.  The version that controls a URL: whole URLs first, then the path alone.  Retained. */
 struct muster__version *muster__match(struct muster *muster, struct muster_bytes url);
 /* Posts to its slot. */

@@ -3,6 +3,7 @@
  * Thread: any asks; the coordinator looks, in one round, so that what it says was true at one moment.  It asks
  * workers for nothing: their figures are those that they keep, or that their process told last. */
 #include "coordinator/context.h"
+#include "coordinator/stub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,29 @@ static struct muster_value *tree_of_worker(const struct listing *listing, const 
                           {"age_ms", number(view->started_us ? (listing->now_us - view->started_us) / 1000 : 0)});
 }
 
+/* Nothing of it is there yet but its row of the store. */
+static struct muster_value *tree_of_stub(const struct muster__stub *stub)
+{
+    return MUSTER__OBJECT({"scope", muster__tree_text(muster__stub_scope(stub))},
+                          {"type", muster__tree_text(muster__tree_type(MUSTER__WORKER_SERVICE))},
+                          {"name", muster__tree_text(NULL)},
+                          {"script", muster__tree_text(muster__stub_script(stub))},
+                          {"engine", muster__tree_text(muster__stub_engine(stub))},
+                          {"state", muster__tree_text("asleep")},
+                          {"version", number(muster__stub_version(stub))},
+                          {"instance", number(0)},
+                          {"starts", number(0)},
+                          {"host", muster_value_new_null()},
+                          {"tokens", number(0)},
+                          {"timers", number(0)},
+                          {"turns", number(0)},
+                          {"events", MUSTER__OBJECT({"in_flight", number(0)}, {"waiting", number(0)},
+                                                    {"total", number(0)})},
+                          {"memory", number(0)},
+                          {"cpu_ms", number(0)},
+                          {"age_ms", number(0)});
+}
+
 static void add_row(struct listing *listing, const struct muster__instance_view *view,
                     const struct muster__core_view *core)
 {
@@ -149,16 +173,32 @@ static void see_instance(const struct muster__instance_view *view, void *user_da
         add_row(listing, view, NULL);
 }
 
+static void see_stub(struct muster__stub *stub, void *user_data)
+{
+    struct listing *listing = user_data;
+    if (listing->scope && strcmp(muster__stub_scope(stub), listing->scope) != 0)
+        return;
+    if (listing->count == listing->limit) {
+        listing->more++;
+        return;
+    }
+    listing->failed |= muster_value_append(listing->workers, tree_of_stub(stub)) != MUSTER_OK;
+    listing->count++;
+}
+
 static struct muster_value *look(struct listing *listing)
 {
     struct muster *muster = listing->muster;
     listing->now_us = muster__now_us();
     listing->workers = muster_value_new_array();
+    muster__stubs_take_up(muster);
     muster__core_each(muster->core, see_version, listing);
     muster__coordinator_each(muster, see_instance, listing);
     listing->asleep = true;
-    if (!listing->running)
+    if (!listing->running) {
         muster__core_each(muster->core, see_version, listing);
+        muster__stubs_each(muster, see_stub, listing);
+    }
     struct muster_value *list =
         MUSTER__OBJECT({"workers", listing->workers}, {"more", number(listing->more)});
     if (!listing->failed)

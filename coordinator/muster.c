@@ -1,7 +1,9 @@
 /* coordinator/muster.c - the life of an instance, and its registrations.  See muster.h. */
+#include "coordinator/caches.h"
 #include "coordinator/context.h"
 #include "coordinator/hosting.h"
 #include "coordinator/store_keeper.h"
+#include "coordinator/stub.h"
 #include "coordinator/sync.h"
 
 #include "remote/host_threads.h"
@@ -14,16 +16,6 @@
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-
-static void version_retain_value(void *value)
-{
-    muster__version_acquire(value);
-}
-
-static void version_release_value(void *value)
-{
-    muster__version_release(value);
-}
 
 /* ---- jobs ---- */
 
@@ -232,8 +224,8 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
 {
     const struct muster_options *options = &muster->options;
     struct muster__pool_options pool = {.threads = options->threads};
-    const struct muster__scope_map_options scopes = {.retain = version_retain_value,
-                                                     .release = version_release_value};
+    const struct muster__scope_map_options scopes = {.retain = muster__entry_acquire,
+                                                     .release = muster__entry_release};
     const struct muster__core_options core = {
         .idle_us = muster__us_of_ms(options->idle_ms),
         .grace_us = muster__us_of_ms(options->grace_ms),
@@ -267,8 +259,11 @@ static enum muster_status start_parts(struct muster *muster, struct muster_error
         status = muster__worlds_new(muster);
     if (status == MUSTER_OK)
         status = muster__syncs_new(muster);
+    const char *state_folder = muster->options.state_folder; /* the keeper forgets it */
     if (status == MUSTER_OK)
         status = muster__keeper_open(muster, error);
+    if (status == MUSTER_OK)
+        status = muster__caches_open(muster, state_folder); /* what it has open, the keeper's lock covers */
     if (status == MUSTER_OK)
         status = muster__coordinator_start(muster, error);
     return status;
@@ -286,6 +281,7 @@ static void free_parts(struct muster *muster)
     muster__hosting_settle(muster);
     /* Before the coordinator: a worker that was given up may end while the pool does, and tells it. */
     unsigned lost = muster__pool_destroy(muster->pool);
+    muster__caches_close(muster);
     muster__keeper_close(muster); /* what it still tells, the coordinator hears */
     muster__coordinator_join(muster);
     muster__keeper_destroy(muster);
@@ -294,6 +290,7 @@ static void free_parts(struct muster *muster)
                     lost == 1 ? " is" : "s are");
     muster__spare_destroy(muster->spare);
     muster__core_destroy(muster->core);
+    muster__stubs_clean_up(muster);
     if (muster->scopes)
         muster__scope_map_destroy(muster->scopes);
     muster__service_destroy(muster->service);
@@ -310,6 +307,7 @@ static void free_parts(struct muster *muster)
         return;
     }
     pthread_mutex_destroy(&muster->endpoints.lock);
+    pthread_mutex_destroy(&muster->stubs.lock);
     pthread_mutex_destroy(&muster->inbox.lock);
     pthread_cond_destroy(&muster->inbox.wake);
     pthread_cond_destroy(&muster->inbox.closed_wake);
@@ -338,6 +336,7 @@ enum muster_status muster_new(const struct muster_options *options, struct muste
     muster->options.host_program = muster__strdup(muster->options.host_program);
     pthread_mutex_init(&muster->hosting.lock, NULL);
     muster__endpoints_init(muster);
+    muster__stubs_init(muster);
     if (muster->options.bindings)
         muster_bindings_acquire(muster->options.bindings);
     enum muster_status status = start_parts(muster, told);

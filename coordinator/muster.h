@@ -120,6 +120,9 @@ struct muster_options {
      * has loaded the engine: they start sooner, share that memory, and have one address layout.  Those with trust "none"
      * are never copies. */
     bool fresh_processes;
+    /* Bytes that the caches of one storage key may hold (CacheStorage; with a state folder in caches.db there); 0: 256 MiB. */
+    size_t cache_limit;
+    unsigned port_limit; /* message channels that the scripts of one storage key have open, in each process; 0: 100,000 */
 };
 
 /* Makes an instance and starts its threads.  INVALID_ARGUMENT, NO_MEMORY, SYSTEM; `error` (may be NULL)

@@ -41,8 +41,9 @@ void muster__registrations_settled(struct muster *muster, const struct muster__c
 const struct muster_error *muster__registrations_load_error(const struct muster *muster, uint64_t job);
 /* The job has settled. */
 void muster__registrations_forget_job(struct muster *muster, uint64_t job);
-/* PUBLISH, WITHDRAW, NOTE_STATE, NOTE_SLOTS, NOTE_UPDATE_FOUND. */
-void muster__registrations_published(struct muster *muster, const struct muster__core_action *action);
+/* PUBLISH; or what is published there is a stub. */
+void muster__registrations_published(struct muster *muster, const char *scope);
+/* WITHDRAW, NOTE_STATE, NOTE_SLOTS, NOTE_UPDATE_FOUND. */
 void muster__registrations_withdrawn(struct muster *muster, const struct muster__core_action *action);
 void muster__registrations_note_state(struct muster *muster, const struct muster__core_action *action);
 void muster__registrations_note_slots(struct muster *muster, const struct muster__core_action *action);

@@ -2,7 +2,8 @@
  *
  * The rules that a service worker's script gave with InstallEvent.addRoutes() (Service Workers standard, "Static
  * Routing API"), as plain trees: an array of {condition, source}.  A condition is an object with one or more of
- *   urlPattern         a text, or an object of components and perhaps baseURL; no regular expression groups
+ *   urlPattern         a text, or an object of components and perhaps baseURL and ignoreCase; no regular expression
+ *                      groups
  *   requestMethod, requestMode, requestDestination
  *   runningStatus      "running" or "not-running"
  *   or                 an array of conditions; alone

@@ -1,8 +1,6 @@
 /* coordinator/routes_ask.c - see routes_ask.h. */
 #include "coordinator/routes_ask.h"
 
-#include "coordinator/routes.h"
-
 #include <string.h>
 
 /* ---- asking ---- */
@@ -36,10 +34,20 @@ static bool passes_fetch(struct muster__version *version, const struct muster__r
     return route == MUSTER__ROUTE_NETWORK || route == MUSTER__ROUTE_CACHE;
 }
 
-bool muster__routes_ask_cache(struct muster__version *version, const struct muster__request *request,
-                              const char **ret_cache)
+/* Only what may be asked twice races, and only once: its event comes with a mark. */
+static bool may_race(const struct muster__request *request)
 {
-    return request->kind == MUSTER__REQUEST_FETCH && route_of(version, request, ret_cache) == MUSTER__ROUTE_CACHE;
+    return request->http.method.length == 3 && memcmp(request->http.method.data, "GET", 3) == 0 &&
+           !(muster_value_type(request->data) == MUSTER_TYPE_OBJECT &&
+             muster_value_boolean(muster_value_get(request->data, "isRacing")));
+}
+
+enum muster__route muster__routes_of_client(struct muster__version *version, const struct muster__request *request,
+                                            const char **ret_cache)
+{
+    enum muster__route route =
+        request->kind == MUSTER__REQUEST_FETCH ? route_of(version, request, ret_cache) : MUSTER__ROUTE_NONE;
+    return route == MUSTER__ROUTE_CACHE || (route == MUSTER__ROUTE_RACE && may_race(request)) ? route : MUSTER__ROUTE_NONE;
 }
 
 bool muster__routes_pass(struct muster__version *version, const struct muster__request *request)

@@ -2,20 +2,22 @@
  * events for which its script does not listen ("Should Skip Event").  Internal.
  *
  * What a route sends to the network, or a script does not listen for, is settled with PASSED at once: whoever asked
- * goes on without a worker.  There is no cache yet: a route to one misses always, and that is the network too.  Of a
- * race the fetch event is asked, and the network is what is left when it does not answer.
+ * goes on without a worker.  Clients of scripts look into the caches by themselves, and run the race between network and
+ * fetch event: they are told so, and ask for the event again.  An embedder's request is its own network: for that a
+ * cache is PASSED as well, and of a race the event is asked.
  */
 #ifndef MUSTER_ROUTES_ASK_H
 #define MUSTER_ROUTES_ASK_H
 
 #include "coordinator/context.h"
+#include "coordinator/routes.h"
 
 /* Thread: any. */
 bool muster__routes_pass(struct muster__version *version, const struct muster__request *request);
-/* It passes because a rule names the caches as its source.  *ret_cache: which, as long as the version has these rules;
- * NULL: any. */
-bool muster__routes_ask_cache(struct muster__version *version, const struct muster__request *request,
-                              const char **ret_cache);
+/* What a client's scripts do by themselves: CACHE, RACE, or NONE.  *ret_cache: in which cache, as long as the version has
+ * these rules; NULL: any. */
+enum muster__route muster__routes_of_client(struct muster__version *version, const struct muster__request *request,
+                                            const char **ret_cache);
 
 /* Thread: coordinator.  An op of a worker's that is being installed: addRoutes(rules). */
 muster__op_fn muster__op_add_routes;

@@ -6,8 +6,8 @@
 
 #include "coordinator/context.h"
 #include "coordinator/registrations.h"
-#include "coordinator/routes_ask.h"
 #include "coordinator/script_map.h"
+#include "coordinator/stub.h"
 #include "coordinator/sync.h"
 #include "runtime/source_map.h"
 
@@ -18,10 +18,6 @@ struct muster__keeper {
     struct muster__store *store;      /* NULL: closed */
     struct muster__name_map writing;  /* struct scope_writes */
     enum muster_status lost;          /* what could not even be asked, until somebody awaits it */
-    bool restoring;
-    /* While restoring: many have the same. */
-    char *last_types, *last_settings;
-    struct muster_value *types, *settings;
 };
 
 /* What is being written for one scope. */
@@ -121,7 +117,7 @@ static void written(void *user_data, enum muster_status status, const struct mus
 static struct change *begin_change(struct muster *muster, const char *scope)
 {
     struct muster__keeper *keeper = muster->keeper;
-    if (!keeper || keeper->restoring || muster->own.core_closed)
+    if (!keeper || muster->own.core_closed)
         return NULL;
     struct change *change = calloc(1, sizeof(*change));
     struct scope_writes *writes = change ? find_or_add_writes(muster, scope) : NULL;
@@ -181,7 +177,7 @@ static uint64_t unless_default(uint64_t value, uint64_t usual)
     return value == usual ? 0 : value;
 }
 
-/* What is the instance's own is not said, so that it follows the instance. */
+/* What is the instance's own is not said, so that it follows the instance.  Read by stub.c. */
 static struct muster_value *describe_settings(const struct muster__version *version)
 {
     const struct muster_options *usual = &version->muster->options;
@@ -205,51 +201,6 @@ static struct muster_value *describe_settings(const struct muster__version *vers
         return object;
     muster_value_release(object);
     return NULL;
-}
-
-static const char *get_text(const struct muster_value *object, const char *key)
-{
-    const struct muster_value *value = muster_value_get(object, key);
-    return muster_value_type(value) == MUSTER_TYPE_STRING ? muster_value_bytes(value).data : NULL;
-}
-
-static uint64_t get_number(const struct muster_value *object, const char *key)
-{
-    double number = muster_value_number(muster_value_get(object, key));
-    return number >= 1 && number <= 9007199254740992.0 ? (uint64_t)number : 0;
-}
-
-static bool get_flag(const struct muster_value *object, const char *key)
-{
-    return muster_value_boolean(muster_value_get(object, key));
-}
-
-/* Texts are borrowed from `from`. */
-static struct muster_registration_options read_settings(const struct muster__stored_registration *stored,
-                                                        const struct muster_value *from)
-{
-    return (struct muster_registration_options){
-        .size = sizeof(struct muster_registration_options),
-        .scope = stored->scope,
-        .script = stored->script_url,
-        .module = stored->is_module,
-        .engine = get_text(from, "engine"),
-        .root = get_text(from, "root"),
-        .tenant = get_text(from, "tenant"),
-        .schedule = get_text(from, "schedule"),
-        .lazy = get_flag(from, "lazy"),
-        .idempotent = get_flag(from, "idempotent"),
-        .trust = (enum muster_trust)get_number(from, "trust"),
-        .hosting = (enum muster_hosting)get_number(from, "hosting"),
-        .turn_limit_ms = get_number(from, "turn_ms"),
-        .memory_limit = get_number(from, "memory"),
-        .queue_limit = get_number(from, "queue"),
-        .idle_ms = get_number(from, "idle_ms"),
-        .process_memory_limit = get_number(from, "process_memory"),
-        .process_cpu_ms = get_number(from, "process_cpu_ms"),
-        .process_open_files = (unsigned)get_number(from, "process_open_files"),
-        .process_children = (unsigned)get_number(from, "process_children"),
-    };
 }
 
 /* ---- its scripts ---- */
@@ -368,6 +319,14 @@ static void fill_map(struct muster__script_map *map, void *user_data)
     muster_error_clean_up(&error);
 }
 
+enum muster_status muster__keeper_bring_scripts(struct muster__version *version)
+{
+    enum muster_status status = muster__version_keep_scripts(version);
+    if (status == MUSTER_OK)
+        muster__script_map_set_fill(version->map, fill_map, version);
+    return status;
+}
+
 /* ---- keeping ---- */
 
 static bool has_all_texts(const struct muster__version *version, const struct muster__stored_registration *stored)
@@ -450,94 +409,15 @@ void muster__keeper_remove_sync(struct muster *muster, const struct muster__stor
 
 /* ---- restoring ---- */
 
-/* The value of a JSON text, or that of the one before, if it is the same.  NULL: there is none, or it is none. */
-static struct muster_value *parse_or_last(const char *text, char **last, struct muster_value **last_value)
-{
-    struct muster_value *value = NULL;
-    if (!text)
-        return NULL;
-    if (*last && strcmp(*last, text) == 0)
-        return *last_value;
-    if (muster_value_from_json(text, strlen(text), &value, NULL) != MUSTER_OK)
-        return NULL;
-    muster_value_release(*last_value);
-    free(*last);
-    *last_value = value;
-    *last = muster__strdup(text);
-    return value;
-}
-
-static void restore_routes(struct muster *muster, struct muster__version *version, const char *text)
-{
-    struct muster_value *rules = NULL;
-    struct muster_error error = {0};
-    enum muster_status status = text ? muster_value_from_json(text, strlen(text), &rules, &error) : MUSTER_OK;
-    if (text && status == MUSTER_OK)
-        status = muster__routes_restore(version, rules, &error);
-    if (status != MUSTER_OK)
-        muster__log(muster, MUSTER_LOG_WARNING, version->scope, "its static routes could not be restored: %s",
-                    error.message ? error.message : muster_status_sentence(status));
-    muster_error_clean_up(&error);
-}
-
-static void restore_preload(struct muster *muster, const struct muster__version *version, const char *header)
-{
-    struct muster__core_scope_view view;
-    if (header && muster__core_version_view(muster->core, version->id, &view) &&
-        muster__registrations_set_preload(muster, &view, header, true) != MUSTER_OK)
-        muster__log(muster, MUSTER_LOG_WARNING, version->scope, "its navigation preload is off until the next start: %s",
-                    muster_status_sentence(MUSTER_NO_MEMORY));
-}
-
-static void restore_version(struct muster *muster, const struct muster__stored_registration *stored,
-                            struct muster__version *version, bool is_new)
-{
-    struct muster__keeper *keeper = muster->keeper;
-    struct muster_value *types = parse_or_last(stored->event_types, &keeper->last_types, &keeper->types);
-    if (types && muster_value_type(types) == MUSTER_TYPE_ARRAY)
-        atomic_store(&version->event_types, muster_value_acquire(types));
-    restore_routes(muster, version, stored->routes);
-    if (strcmp(version->storage_key, stored->storage_key) != 0) {
-        char *storage_key = muster__strdup(stored->storage_key);
-        if (storage_key) {
-            free(version->storage_key);
-            version->storage_key = storage_key;
-        }
-    }
-    version->is_kept = true;
-    version->stored_bytes = (size_t)stored->bytes;
-    muster__coordinator_restore(muster, version,
-                                &(struct muster__core_event){.kind = MUSTER__CORE_REGISTER,
-                                                             .via = (enum muster__via)stored->via,
-                                                             .restored = !is_new,
-                                                             .lazy = is_new,
-                                                             .checked_us = stored->checked_us});
-    restore_preload(muster, version, stored->preload);
-}
+struct restoring {
+    struct muster *muster;
+    struct muster__stub_trials trials;
+};
 
 static void restore_one(const struct muster__stored_registration *stored, void *user_data)
 {
-    struct muster *muster = user_data;
-    struct muster__keeper *keeper = muster->keeper;
-    struct muster__version *version = NULL;
-    struct muster_error error = {0};
-    const struct muster_value *settings = parse_or_last(stored->settings, &keeper->last_settings, &keeper->settings);
-    if (get_flag(settings, "declared"))
-        return; /* it comes again */
-    const struct muster_registration_options options = read_settings(stored, settings);
-    enum muster_status status = muster__version_new(muster, &options, &version, &error);
-    if (status == MUSTER_OK && get_flag(settings, "scripts")) {
-        status = muster__version_keep_scripts(version);
-        if (status == MUSTER_OK)
-            muster__script_map_set_fill(version->map, fill_map, version);
-    }
-    if (status == MUSTER_OK)
-        restore_version(muster, stored, version, get_flag(settings, "new"));
-    else
-        muster__log(muster, MUSTER_LOG_ERROR, stored->scope, "the registration could not be restored, and is kept: %s",
-                    error.message ? error.message : muster_status_sentence(status));
-    muster__version_release(version);
-    muster_error_clean_up(&error);
+    struct restoring *restoring = user_data;
+    muster__stubs_add(restoring->muster, stored, &restoring->trials);
 }
 
 static void restore_sync(const struct muster__stored_sync *stored, void *user_data)
@@ -545,27 +425,16 @@ static void restore_sync(const struct muster__stored_sync *stored, void *user_da
     muster__syncs_restore(user_data, stored);
 }
 
-static void end_restore(struct muster__keeper *keeper)
-{
-    keeper->restoring = false;
-    muster_value_release(keeper->types);
-    muster_value_release(keeper->settings);
-    free(keeper->last_types);
-    free(keeper->last_settings);
-    keeper->types = keeper->settings = NULL;
-    keeper->last_types = keeper->last_settings = NULL;
-}
-
 enum muster_status muster__keeper_restore(struct muster *muster, struct muster_error *error)
 {
     struct muster__keeper *keeper = muster->keeper;
+    struct restoring restoring = {.muster = muster};
     if (!keeper)
         return MUSTER_OK;
-    keeper->restoring = true;
     muster__scope_map_begin(muster->scopes);
-    enum muster_status status = muster__store_each(keeper->store, restore_one, muster, error);
+    enum muster_status status = muster__store_each(keeper->store, restore_one, &restoring, error);
     muster__scope_map_commit(muster->scopes);
-    end_restore(keeper);
+    muster__stub_trials_clean_up(&restoring.trials);
     if (status == MUSTER_OK)
         status = muster__store_each_sync(keeper->store, restore_sync, muster, error);
     return status;

@@ -3,7 +3,7 @@
  * An instance with a state folder (muster_options.state_folder) keeps each registration from the time on when a
  * version of it is the active one, or when it is lazy: with the scripts that this one used, the types of events for
  * which it listens, its static routes, and what it asked for later.  At start all of them are registered again as
- * they were; no worker starts before something wants it.
+ * they were, as stubs (stub.h); no worker starts before something wants it.
  *
  * What cannot be made again from a file, because it is code of the embedder's (native workers, bindings and loaders
  * of their own), or what the embedder said it declares at each start, is kept as well, but comes back only when it
@@ -23,12 +23,16 @@ struct muster__keeper;
 
 /* Thread: any, before the instance runs.  As muster__store_open(). */
 MUSTER_MUST_CHECK enum muster_status muster__keeper_open(struct muster *muster, struct muster_error *error);
-/* Thread: the one that makes the instance, while there is no coordinator yet.  Registers what is kept. */
+/* Thread: the one that makes the instance, while there is no coordinator yet.  Registers what is kept, as stubs. */
 MUSTER_MUST_CHECK enum muster_status muster__keeper_restore(struct muster *muster, struct muster_error *error);
 /* Thread: any but the coordinator's, whose thread runs still.  Writes what waits; nothing is kept any more. */
 void muster__keeper_close(struct muster *muster);
 /* Thread: any, after all others have ended. */
 void muster__keeper_destroy(struct muster *muster);
+
+/* Thread: any, before anybody knows the version.  It keeps its scripts (muster__version_keep_scripts()), and they are
+ * those on the disk. */
+MUSTER_MUST_CHECK enum muster_status muster__keeper_bring_scripts(struct muster__version *version);
 
 /* A version is the active one, or something of it has changed: it is kept as it is now. */
 void muster__keeper_put(struct muster *muster, struct muster__version *version);

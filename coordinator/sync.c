@@ -8,6 +8,7 @@
 #include "coordinator/cron.h"
 #include "coordinator/registrations.h"
 #include "coordinator/store_keeper.h"
+#include "coordinator/stub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -350,7 +351,8 @@ static enum muster_status send_event(struct muster *muster, struct muster__versi
 /* The published one; NULL: nothing is registered there.  Borrowed. */
 static struct muster__version *version_of(struct muster *muster, const struct scope_syncs *scope)
 {
-    struct muster__version *version = muster__scope_map_get(muster->scopes, scope->scope, strlen(scope->scope));
+    struct muster__entry *entry = muster__scope_map_get(muster->scopes, scope->scope, strlen(scope->scope));
+    struct muster__version *version = entry ? muster__entry_version(muster, entry) : NULL;
     return version && strcmp(version->storage_key, scope->storage_key) == 0 ? version : NULL;
 }
 
@@ -475,21 +477,21 @@ static char *next_line(const char **at)
     return line;
 }
 
-static void add_crons(struct muster *muster, struct muster__version *version)
+void muster__syncs_schedule(struct muster *muster, const char *storage_key, const char *scope, const char *schedule)
 {
-    const char *at = version->schedule;
+    const char *at = schedule ? schedule : "";
     char *line;
     while ((line = next_line(&at))) {
         struct muster__cron cron;
-        struct scope_syncs *scope = find_or_add_scope(muster, version->storage_key, version->scope);
-        struct sync *sync = scope && muster__cron_parse(line, &cron, NULL) == MUSTER_OK
-                                ? add_sync(muster, scope, CRON, line)
+        struct scope_syncs *syncs = find_or_add_scope(muster, storage_key, scope);
+        struct sync *sync = syncs && muster__cron_parse(line, &cron, NULL) == MUSTER_OK
+                                ? add_sync(muster, syncs, CRON, line)
                                 : NULL;
         if (sync) {
             sync->cron = cron;
             set_next_cron(muster, sync);
         } else {
-            muster__log(muster, MUSTER_LOG_ERROR, version->scope, "\"%s\" is not scheduled: %s", line,
+            muster__log(muster, MUSTER_LOG_ERROR, scope, "\"%s\" is not scheduled: %s", line,
                         muster_status_sentence(MUSTER_NO_MEMORY));
         }
         free(line);
@@ -504,8 +506,7 @@ void muster__syncs_published(struct muster *muster, struct muster__version *vers
             put_in_if_free(muster, MUSTER_CONTAINER_OF(at, struct sync, link));
         drop_crons(muster, scope);
     }
-    if (version->schedule)
-        add_crons(muster, version);
+    muster__syncs_schedule(muster, version->storage_key, version->scope, version->schedule);
 }
 
 void muster__syncs_withdrawn(struct muster *muster, const struct muster__version *version)

@@ -33,6 +33,8 @@ void muster__syncs_tick(struct muster *muster, uint64_t now_us);
 void muster__syncs_restore(struct muster *muster, const struct muster__stored_sync *stored);
 /* The version is the published one of its scope: what waited for one may come, its expressions count. */
 void muster__syncs_published(struct muster *muster, struct muster__version *version);
+/* These expressions count, of a stub: one a line, NULL: none. */
+void muster__syncs_schedule(struct muster *muster, const char *storage_key, const char *scope, const char *schedule);
 /* Its registration is gone. */
 void muster__syncs_withdrawn(struct muster *muster, const struct muster__version *version);
 

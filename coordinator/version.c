@@ -71,13 +71,13 @@ void muster__log(struct muster *muster, enum muster_log_level level, const char 
 
 struct muster__version *muster__version_acquire(struct muster__version *version)
 {
-    atomic_fetch_add_explicit(&version->references, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&version->entry.references, 1, memory_order_relaxed);
     return version;
 }
 
 void muster__version_release(struct muster__version *version)
 {
-    if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
+    if (!version || atomic_fetch_sub_explicit(&version->entry.references, 1, memory_order_acq_rel) != 1)
         return;
     muster__slot_release(version->slot);
     muster__script_destroy(atomic_load(&version->stored));
@@ -140,7 +140,6 @@ static void fill_version(struct muster *muster, struct muster__version *version,
 {
     const struct muster_options *defaults = &muster->options;
     version->muster = muster;
-    version->id = atomic_fetch_add(&muster->next_version, 1) + 1;
     atomic_init(&version->state, "parsed");
     version->lazy = options->lazy;
     version->process_memory_limit = options->process_memory_limit;
@@ -173,10 +172,20 @@ static bool needs_embedder(const struct muster__version *version, const struct m
            version->loader.user_data != usual->load_user_data;
 }
 
-enum muster_status muster__version_new(struct muster *muster,
-                                       const struct muster_registration_options *options,
-                                       struct muster__version **ret_version,
-                                       struct muster_error *error)
+uint32_t muster__version_next_id(struct muster *muster)
+{
+    return atomic_fetch_add(&muster->next_version, 1) + 1;
+}
+
+enum muster_status muster__version_new(struct muster *muster, const struct muster_registration_options *options,
+                                       struct muster__version **ret_version, struct muster_error *error)
+{
+    return muster__version_new_with_id(muster, options, muster__version_next_id(muster), ret_version, error);
+}
+
+enum muster_status muster__version_new_with_id(struct muster *muster, const struct muster_registration_options *options,
+                                               uint32_t id, struct muster__version **ret_version,
+                                               struct muster_error *error)
 {
     const char *script = options->native ? (options->script ? options->script : "native") : options->script;
     const struct muster__engine *engine = choose_engine(options, error);
@@ -185,11 +194,12 @@ enum muster_status muster__version_new(struct muster *muster,
     struct muster__version *version = calloc(1, sizeof(*version));
     if (!version)
         return MUSTER_NO_MEMORY;
-    atomic_init(&version->references, 1);
+    atomic_init(&version->entry.references, 1);
+    version->id = id;
     fill_version(muster, version, options);
     version->engine = engine;
     version->scope = muster__strdup(options->scope);
-    version->scope_length = strlen(options->scope);
+    version->entry.scope_length = (uint32_t)strlen(options->scope);
     version->script = muster__strdup(script);
     version->root = options->root ? muster__strdup(options->root) : folder_of(script);
     version->storage_key = muster__origin_of(options->scope);

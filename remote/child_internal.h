@@ -41,6 +41,7 @@ struct child {
     struct muster__id_map workers;    /* struct child_worker */
     struct muster__id_map requests;   /* struct child_request: opened by the parent */
     struct muster__id_map openings;   /* struct child_opening: opened here */
+    struct muster__port_accounts port_accounts;
     uint64_t last_actor;
     bool shut_down, lost;
 };

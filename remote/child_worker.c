@@ -188,6 +188,8 @@ static enum muster_status on_dispatch(void *user_data, const char *scope, struct
                                       uint64_t keepalive_until_us)
 {
     struct child_worker *worker = user_data;
+    if (request->kind == MUSTER__REQUEST_FETCH) /* the parent would have to believe us whose client we are */
+        return MUSTER_UNSUPPORTED;
     struct child_dispatch *dispatch = calloc(1, sizeof *dispatch);
     struct muster__packed_value data = {0};
     if (!dispatch)
@@ -489,6 +491,19 @@ static struct muster__port *claim(struct child_worker *worker, uint64_t id)
     return port;
 }
 
+/* NULL: none was named, or there is no memory for it, which the first channel will want as well. */
+static struct muster__port_account *account_of(struct child *child, const struct muster__wire_message *message)
+{
+    struct muster__port_account *account = NULL;
+    if (!message->start.port_account)
+        return NULL;
+    pthread_mutex_lock(&child->lock);
+    account = muster__port_accounts_get(&child->port_accounts, message->start.port_account,
+                                        (size_t)message->start.port_limit);
+    pthread_mutex_unlock(&child->lock);
+    return account;
+}
+
 static enum muster_status run_worker(struct child_worker *worker, const struct muster__wire_message *message,
                                      struct muster__port *host_port, struct muster__port *port,
                                      struct muster_error *error)
@@ -506,6 +521,7 @@ static enum muster_status run_worker(struct child_worker *worker, const struct m
     enum muster_status status = make_bindings(worker, message, &bindings);
     if (status != MUSTER_OK)
         return status;
+    struct muster__port_account *ports = account_of(worker->child, message);
     const struct muster__worker_options options = {
         .pool = worker->child->pool,
         .engine = engine,
@@ -519,6 +535,7 @@ static enum muster_status run_worker(struct child_worker *worker, const struct m
         .bindings = bindings,
         .host_port = host_port,
         .port = port,
+        .ports = ports,
         .limits = {.turn_us = message->start.turn_us ? message->start.turn_us : worker->child->limits.turn_us,
                    .wedged_us =
                        message->start.wedged_us ? message->start.wedged_us : worker->child->limits.wedged_us,
@@ -531,6 +548,7 @@ static enum muster_status run_worker(struct child_worker *worker, const struct m
     muster__child_worker_acquire(worker); /* the running worker's, until gone */
     status = muster__worker_new(&options, &worker->worker);
     muster_bindings_release(bindings);
+    muster__port_account_release(ports);
     if (status == MUSTER_OK)
         (void)muster__worker_open(worker->worker, muster__now_us());
     else

@@ -380,6 +380,10 @@ static void put_start(struct process_worker *worker, struct muster__wire_message
     message->start.scope = options->scope;
     message->start.arguments = options->arguments;
     message->start.argument_count = count;
+    if (options->ports) {
+        message->start.port_account = options->ports->name;
+        message->start.port_limit = options->ports->limit;
+    }
     if (!worker->script || !worker->script->text)
         return;
     message->start.stored_url = worker->script->url;

@@ -206,6 +206,8 @@ struct muster__wire_message {
             const char *stored_url; /* what errors name; may be NULL */
             bool is_module;
             uint64_t host_port, port; /* to the coordinator, and the implicit one; 0: none */
+            const char *port_account; /* on which its script's channels count; NULL: on none */
+            uint64_t port_limit;      /* of that account */
         } start;
         struct { /* REQUEST, DISPATCH */
             enum muster__request_kind kind;

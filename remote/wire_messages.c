@@ -57,6 +57,8 @@ static void walk_start(struct muster__wire_codec *c, struct muster__wire_message
     muster__wire_boolean(c, &m->start.is_module, "whether it is a module");
     muster__wire_u64(c, &m->start.host_port);
     muster__wire_u64(c, &m->start.port);
+    muster__wire_text(c, &m->start.port_account, true, "the account of its ports");
+    muster__wire_u64(c, &m->start.port_limit);
     walk_script(c, m);
 }
 

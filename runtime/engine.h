@@ -103,6 +103,8 @@ struct muster__realm_host {
     enum muster_status (*dispatch)(struct muster__worker *worker, const char *scope,
                                    struct muster__request *request);
     const struct muster__slot_calls *slots; /* NULL: what was dispatched cannot be called off */
+    /* The ends of a channel that counts on the worker's account.  QUEUE_FULL: it has too many. */
+    enum muster_status (*port_pair)(struct muster__worker *worker, struct muster__port *ret_ends[2]);
     /* What engines use of the network and of blob URLs; NULL: there is none (runtime/loader_web.h). */
     const struct muster__web *web;
 };
@@ -128,11 +130,14 @@ struct muster__realm_identity {
      * worker closes them. */
     struct muster__port *host_port;
     struct muster__port *port;
+    bool types_known; /* the coordinator knows already what types of events the script listens for */
 };
 
 struct muster__engine {
     const char *name;         /* "javascript", "lua", "native" */
     const char *file_endings; /* ".js .mjs .ts", for choosing by file name */
+    bool asks;       /* its workers use the host port */
+    bool says_hello; /* a service worker sends something there before it needs what comes from there */
 
     /* Thread: a muster thread.  Each VM is used by one thread at a time from then on. */
     enum muster_status (*vm_new)(const struct muster__vm_options *options, struct muster__vm **ret_vm);

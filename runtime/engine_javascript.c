@@ -619,12 +619,13 @@ static JSValueRef evaluate_chunk(struct muster__realm *realm, int index, JSValue
     strncat(place, chunk->name, sizeof place - strlen(place) - 1);
     JSStringRef text = shared_string(&texts[index], chunk->text);
     JSStringRef url = JSStringCreateWithUTF8CString(place);
-    JSValueRef function = JSEvaluateScript(realm->context, text, NULL, url, 1, exception);
+    JSValueRef value = JSEvaluateScript(realm->context, text, realm->native, url, 1, exception);
     JSStringRelease(url);
     const JSValueRef argument = realm->native;
-    return function ? JSObjectCallAsFunction(realm->context, (JSObjectRef)function, NULL, 1, &argument,
-                                             exception)
-                    : NULL;
+    bool is_function = chunk->text[0] == '('; /* else a block, which has run */
+    return value && is_function
+               ? JSObjectCallAsFunction(realm->context, (JSObjectRef)value, NULL, 1, &argument, exception)
+               : value;
 }
 
 JSObjectRef muster__js_chunk(struct muster__realm *realm, const char *name, JSValueRef *exception)
@@ -971,8 +972,8 @@ static enum muster_status evaluate(struct muster__realm *realm,
     }
     muster__js_define_globals_of_script(realm, script->text, script->length);
     /* The script may take the realm's own. */
-    struct muster__port *types_to = realm->type == MUSTER__WORKER_SERVICE && realm->host_port
-                                        ? muster__port_acquire(realm->host_port) : NULL;
+    bool tells_types = realm->type == MUSTER__WORKER_SERVICE && realm->host_port && !identity->types_known;
+    struct muster__port *types_to = tells_types ? muster__port_acquire(realm->host_port) : NULL;
     status = run_text(realm, script, error);
     if (status == MUSTER_OK && script->is_module)
         status = adopt_module(realm, error);
@@ -996,6 +997,8 @@ static bool handles(struct muster__realm *realm, const char *type)
 MUSTER_API const struct muster__engine muster__engine_javascript = {
     .name = "javascript",
     .file_endings = ".js .mjs .cjs .ts .mts .jsx .tsx",
+    .asks = true,
+    .says_hello = true,
     .vm_new = vm_new,
     .vm_destroy = vm_destroy,
     .vm_limit = vm_limit,

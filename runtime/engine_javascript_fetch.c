@@ -486,7 +486,8 @@ static enum muster_status send_dispatch(struct muster__js_fetch *fetch, const st
 }
 
 /* dispatch(scope, method, url, client, "\nname\nvalue...", bytes or null, streams, info, resolve, reject): a fetch as
- * start() makes it, whose answer is that of the service worker of the scope.  Resolves to null as well: it passed. */
+ * start() makes it, whose answer is that of the service worker of the scope.  Resolves to null as well: it passed.
+ * undefined, and nothing is called: no service worker can be reached from here. */
 WEB(dispatch)
 {
     struct muster__realm *realm = muster__js_of(context);
@@ -503,7 +504,10 @@ WEB(dispatch)
         wait_for(fetch, context, &fetch->head_waiter, arguments[8], arguments[9]);
         enum muster_status status =
             send_dispatch(fetch, &request, scope, client, JSValueToBoolean(context, arguments[6]), info);
-        if (status != MUSTER_OK) {
+        if (status == MUSTER_UNSUPPORTED) {
+            forget_waiter(fetch, context, &fetch->head_waiter);
+            made = UNDEFINED;
+        } else if (status != MUSTER_OK) {
             JSValueRef error = network_error(realm, context, muster_status_sentence(status));
             forget_waiter(fetch, context, &fetch->head_waiter);
             (void)call_with(context, arguments[9], error);

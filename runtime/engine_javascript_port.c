@@ -25,6 +25,7 @@
 
 #define MAIL_A_TURN 256u
 #define MAIL_IN_A_ROW 64u /* from one port, while others wait */
+#define FILLERS_MOST 4096u
 #define FIRST_MAIL_S 10   /* how long an environment may be on its way */
 
 enum { LISTENS_MAIL = 1, LISTENS_CLOSE = 2 }; /* as ports.js has them */
@@ -633,7 +634,33 @@ static JSValueRef pair_of(JSContextRef context, JSValueRef first, JSValueRef sec
     return list ? list : JSValueMakeUndefined(context);
 }
 
-/* portPair(): the handles of a new channel; null: the realm was closed. */
+static enum muster_status new_pair(const struct muster__realm *realm, struct muster__port *ret_ends[2])
+{
+    const struct muster__realm_host *host = realm->host;
+    return host->port_pair && realm->worker ? host->port_pair(realm->worker, ret_ends) : muster__port_pair(ret_ends);
+}
+
+static bool has_dropped(struct muster__js_hub *hub)
+{
+    pthread_mutex_lock(&hub->lock);
+    bool has = hub->dropped != NULL;
+    pthread_mutex_unlock(&hub->lock);
+    return has;
+}
+
+/* The engine collects at once, but finalizes what it has collected only where it looks for room for another object of that
+ * kind. */
+static void collect_handles(struct muster__js_hub *hub, JSContextRef context)
+{
+    static const JSClassDefinition definition = {.className = "Filler"};
+    JSClassRef class = JSClassCreate(&definition);
+    JSSynchronousGarbageCollectForDebugging(context);
+    for (unsigned i = 0; i < FILLERS_MOST && !has_dropped(hub); i++)
+        (void)JSObjectMake(context, class, NULL);
+    JSClassRelease(class);
+}
+
+/* portPair(): the handles of a new channel; null: the realm was closed; false: there are too many. */
 MUSTER__JS_CALLBACK(muster__js_native_port_pair)
 {
     struct muster__realm *realm = muster__js_of(context);
@@ -644,7 +671,15 @@ MUSTER__JS_CALLBACK(muster__js_native_port_pair)
     (void)arguments;
     if (realm->is_closed)
         return JSValueMakeNull(context);
-    if (muster__port_pair(ends) != MUSTER_OK) {
+    enum muster_status status = new_pair(realm, ends);
+    if (status == MUSTER_QUEUE_FULL && realm->hub) { /* perhaps nobody refers to some of them any more */
+        collect_handles(realm->hub, context);
+        close_dropped(realm->hub);
+        status = new_pair(realm, ends);
+    }
+    if (status == MUSTER_QUEUE_FULL)
+        return JSValueMakeBoolean(context, false);
+    if (status != MUSTER_OK) {
         muster__js_out_of_memory(context, exception);
         return JSValueMakeUndefined(context);
     }

@@ -732,6 +732,7 @@ evaluate(struct muster__realm *realm, const struct muster__realm_identity *ident
 const struct muster__engine muster__engine_native = {
     .name = "native",
     .file_endings = ".so",
+    .asks = true,
     .vm_new = vm_new,
     .vm_destroy = vm_destroy,
     .vm_limit = vm_limit,

@@ -15,7 +15,7 @@
  *
  * No state but that of channels: this file is part of an engine's object as well.
  */
-#include "runtime/port.h"
+#include "runtime/port_account.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -68,6 +68,7 @@ struct channel {
     pthread_cond_t calls_ended;
     atomic_uint ends; /* that somebody refers to; and one for each look at a carrier */
     bool awaited;     /* somebody waits for calls_ended */
+    struct muster__port_account *account; /* while both ends are open; NULL: nobody counts */
     struct muster__port end[2];
 };
 
@@ -308,6 +309,8 @@ static void close_end(struct muster__port *port, struct dying *dying)
     struct muster__port *other = other_end(port);
     struct call call = {0};
     pthread_mutex_lock(&channel->lock);
+    struct muster__port_account *account = channel->account;
+    channel->account = NULL;
     put_back_locked(port);
     struct muster__port_message *first = port->first, *last = port->last;
     if (!port->closed && !other->closed)
@@ -318,6 +321,8 @@ static void close_end(struct muster__port *port, struct dying *dying)
     atomic_store(&port->taken_bytes, port->posted.bytes);
     disown_locked(port);
     pthread_mutex_unlock(&channel->lock);
+    if (account != NULL)
+        muster__port_account_give_back(account);
     for (const struct muster__port_message *message = first; message != NULL; message = message->next)
         set_carrier(message, NULL);
     add_to_dying(dying, first, last);
@@ -382,6 +387,20 @@ enum muster_status muster__port_pair(struct muster__port *ret_ends[2])
         ret_ends[i] = &channel->end[i];
     }
     return MUSTER_OK;
+}
+
+enum muster_status muster__port_pair_on(struct muster__port_account *account, struct muster__port *ret_ends[2])
+{
+    if (account == NULL)
+        return muster__port_pair(ret_ends);
+    enum muster_status status = MUSTER_QUEUE_FULL;
+    if (atomic_fetch_add(&account->open, 1) < account->limit)
+        status = muster__port_pair(ret_ends);
+    if (status == MUSTER_OK)
+        channel_of(ret_ends[0])->account = muster__port_account_acquire(account);
+    else
+        atomic_fetch_sub(&account->open, 1);
+    return status;
 }
 
 struct muster__port *muster__port_acquire(struct muster__port *port)

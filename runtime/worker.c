@@ -207,6 +207,7 @@ static void start(struct muster__worker *worker)
             .arguments = options->arguments,
             .host_port = options->host_port,
             .port = options->port,
+            .types_known = options->types_known,
         };
         publish_vm(worker, worker->own.vm);
         status = options->engine->evaluate(worker->own.realm, &identity, worker->own.script, evaluated,
@@ -910,6 +911,7 @@ bool muster__worker_options_copy(struct muster__worker_options *own, const struc
         muster__slot_acquire(own->slot);
     if (own->bindings)
         muster_bindings_acquire(own->bindings);
+    muster__port_account_acquire(own->ports);
     if (own->script_url && own->name && (own->scope || !options->scope))
         return true;
     own->host_port = own->port = NULL;
@@ -920,6 +922,7 @@ void muster__worker_options_clean_up(struct muster__worker_options *own)
 {
     muster__slot_release(own->slot);
     muster_bindings_release(own->bindings);
+    muster__port_account_release(own->ports);
     muster__port_release(own->host_port);
     muster__port_release(own->port);
     free((char *)own->script_url);

@@ -19,6 +19,7 @@
 #include "runtime/engine.h"
 #include "runtime/loader_internal.h"
 #include "runtime/pool.h"
+#include "runtime/port_account.h"
 #include "runtime/slot.h"
 
 struct muster__worker;
@@ -82,7 +83,9 @@ struct muster__worker_options {
     /* To the coordinator, and a dedicated worker's implicit one; may be NULL.  Ends without an owner, taken on OK.
      * They are closed when the worker is gone, or abandoned. */
     struct muster__port *host_port;
+    bool types_known; /* see engine.h */
     struct muster__port *port;
+    struct muster__port_account *ports; /* of the channels that its script makes; acquires; NULL: nobody counts them */
     struct muster__worker_limits limits;
     struct muster__slot *slot; /* acquires; may be NULL (dedicated) */
     uint32_t incarnation;      /* of that slot */

@@ -278,6 +278,11 @@ static enum muster_status host_dispatch(struct muster__worker *worker, const cha
 static const struct muster__slot_calls slot_calls = {
     .acquire = muster__slot_acquire, .release = muster__slot_release, .cancel = muster__slot_cancel};
 
+static enum muster_status host_port_pair(struct muster__worker *worker, struct muster__port *ret_ends[2])
+{
+    return muster__port_pair_on(worker->options.ports, ret_ends);
+}
+
 const struct muster__realm_host muster__worker_realm_host = {
     .console = host_console,
     .report = host_report,
@@ -296,5 +301,6 @@ const struct muster__realm_host muster__worker_realm_host = {
     .skip_waiting = host_skip_waiting,
     .close = host_close,
     .dispatch = host_dispatch,
+    .port_pair = host_port_pair,
     .web = &muster__web,
 };

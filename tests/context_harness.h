@@ -237,7 +237,7 @@ static inline struct realm *page(const char *url)
 /* Released by the caller. */
 static inline struct muster__version *find_scope(const char *scope)
 {
-    struct muster__version *version = muster__scope_map_match(muster->scopes, scope, strlen(scope));
+    struct muster__version *version = muster__find_scope(muster, scope);
     ck_assert_ptr_nonnull(version);
     return version;
 }

@@ -257,6 +257,8 @@ static enum muster_status host_dispatch(struct muster__worker *worker, const cha
     struct fake_host *host = of(worker);
     if (strcmp(scope, "/nobody") == 0)
         return MUSTER_NOT_FOUND;
+    if (host->dispatches_nothing)
+        return MUSTER_UNSUPPORTED;
     host->dispatches = grow(host->dispatches, host->dispatch_count, sizeof *host->dispatches);
     struct fake_dispatch *dispatch = &host->dispatches[host->dispatch_count++];
     dispatch->scope = muster__strdup(scope);

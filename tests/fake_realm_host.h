@@ -85,6 +85,7 @@ struct fake_host {
     size_t token_count;
     struct fake_dispatch *dispatches;
     size_t dispatch_count;
+    bool dispatches_nothing; /* as in a child process: UNSUPPORTED */
     struct fake_request *requests;
 
     /* What muster.import() and importScripts() find. */

@@ -103,7 +103,7 @@ static inline JSValueRef evaluate(const char *name, const char *text, JSValueRef
 {
     JSStringRef script = JSStringCreateWithUTF8CString(text);
     JSStringRef url = JSStringCreateWithUTF8CString(name);
-    JSValueRef value = JSEvaluateScript(host.context, script, NULL, url, 1, ret_exception);
+    JSValueRef value = JSEvaluateScript(host.context, script, host.native, url, 1, ret_exception);
     JSStringRelease(url);
     JSStringRelease(script);
     return value;
@@ -115,12 +115,10 @@ static inline JSObjectRef load_chunk(unsigned at, JSValueRef *ret_exception)
 {
     double started = milliseconds(CLOCK_THREAD_CPUTIME_ID);
     const struct muster__js_chunk *chunk = &muster__js_chunks[at];
-    JSValueRef function = evaluate(chunk->name, chunk->text, ret_exception);
-    if (function == NULL)
-        return NULL;
+    JSValueRef value = evaluate(chunk->name, chunk->text, ret_exception);
     JSValueRef argument = host.native;
-    JSValueRef value = JSObjectCallAsFunction(host.context, (JSObjectRef)function, NULL, 1,
-                                              &argument, ret_exception);
+    if (value != NULL && chunk->text[0] == '(') /* else a block, which has run */
+        value = JSObjectCallAsFunction(host.context, (JSObjectRef)value, NULL, 1, &argument, ret_exception);
     if (value == NULL)
         return NULL;
     if (getenv("MUSTER_TEST_CHUNK_TIMES") != NULL)

@@ -300,6 +300,7 @@ static enum muster_status cancel(struct muster__realm *realm, struct muster__req
 const struct muster__engine muster__engine_javascript = {
     .name = "javascript",
     .file_endings = ".js",
+    .asks = true,
     .vm_new = vm_new,
     .vm_destroy = vm_destroy,
     .vm_limit = vm_limit,

@@ -108,7 +108,7 @@ START_TEST(every_key_arrives_where_it_belongs)
              " \"placement\": \"affinity\", \"processes\": 3, \"fresh_processes\": true,\n"
              " \"process_memory\": \"1m\", \"process_files\": 100,\n"
              " \"process_children\": 8, \"process_cpu\": \"1m\",\n"
-             " \"worker_limit\": 5, \"registration_limit\": 6, \"stored_limit\": \"7k\"}"),
+             " \"worker_limit\": 5, \"registration_limit\": 6, \"stored_limit\": \"7k\", \"port_limit\": 9, \"cache_limit\": \"8k\"}"),
         MUSTER_OK);
     ck_assert_uint_eq(app.count, 2);
     ck_assert(app.scopes[0].module && app.scopes[0].lazy && app.scopes[0].trust == MUSTER_TRUST_SCRIPT);
@@ -138,6 +138,8 @@ START_TEST(every_key_arrives_where_it_belongs)
     ck_assert_uint_eq(app.each_key.workers, 5);
     ck_assert_uint_eq(app.each_key.registrations, 6);
     ck_assert_uint_eq(app.each_key.stored, 7 << 10);
+    ck_assert_uint_eq(app.each_key.cached, 8 << 10);
+    ck_assert_uint_eq(app.each_key.ports, 9);
     ck_assert_int_eq(api->line, 3);
     ck_assert_uint_eq(app.idle_ms, 60000);
     ck_assert_uint_eq(app.grace_ms, 2000);

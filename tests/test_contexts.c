@@ -177,6 +177,13 @@ static const char nesting_js[] =
     "    URL.revokeObjectURL(url);\n"
     "    inner.onmessage = ({ data }) => postMessage('from inside ' + data);`);\n";
 
+/* Nobody listens on that port. */
+static const char asking_js[] = "new Worker('asked.js').onmessage = ({ data }) => console.log(`${data};`);\n";
+static const char asked_js[] =
+    "fetch('http://127.0.0.1:2/').catch(({ message }) => {\n"
+    "    postMessage(`${navigator.serviceWorker.controller.state} ${message}`);\n"
+    "});\n";
+
 static bool ends_with(const char *text, const char *ending)
 {
     size_t length = strlen(text), size = strlen(ending);
@@ -197,6 +204,10 @@ static enum muster_status load_text(const char *url, struct muster_loaded *ret_l
         {"/child.js", child_js},
         {"/lonely.js", lonely_js},
         {"/nesting.js", nesting_js},
+        {"/asking.js", asking_js},
+        {"/asked.js", asked_js},
+        {"/quiet.js", "addEventListener('ping', () => {});"},
+        {"/quiet.lua", "muster.on('ping', function() end)"},
     };
     for (size_t i = 0; i < sizeof(scripts) / sizeof(*scripts); i++)
         if (ends_with(url, scripts[i].ending)) {
@@ -293,6 +304,30 @@ START_TEST(messages_of_many_rounds_keep_their_order)
     for (int i = 0; i < 1000; i++)
         answer_fails(realm, first + i, "TypeError");
     realm_close(realm);
+}
+END_TEST
+
+static void assert_settles(enum muster_status begun, struct muster_handle *handle)
+{
+    struct muster_result result;
+    ck_assert_int_eq(begun, MUSTER_OK);
+    ck_assert_int_eq(muster_wait(handle, PATIENCE_MS, &result), MUSTER_OK);
+    ck_assert_int_eq(result.status, MUSTER_OK);
+    muster_handle_release(handle);
+}
+
+START_TEST(a_service_worker_that_asks_nothing_costs_no_context)
+{
+    const struct muster_registration_options options = {
+        .size = sizeof(options), .scope = "/quiet/", .script = _i == 0 ? "app://a/quiet.lua" : "app://a/quiet.js"};
+    struct muster_handle *handle = NULL;
+    enum muster_status status = muster_register(muster, &options, NULL, NULL, &handle);
+    assert_settles(status, handle);
+    status = muster_stop(muster, "/quiet/", NULL, NULL, &handle); /* at first it tells its types of events */
+    assert_settles(status, handle);
+    status = muster_dispatch(muster, "/quiet/", "ping", NULL, NULL, NULL, NULL, &handle);
+    assert_settles(status, handle);
+    ck_assert(muster__link_is_empty(&muster->worlds->contexts));
 }
 END_TEST
 
@@ -936,6 +971,17 @@ START_TEST(a_worker_of_a_blob_runs_wherever_it_lives_though_the_url_is_revoked)
 }
 END_TEST
 
+START_TEST(a_controlled_worker_fetches_wherever_it_lives)
+{
+    live_in(_i);
+    register_service("https://a.test/app/", &service);
+    struct script *script = script_open("https://a.test/app/asking.js");
+    script_says(script, "activated cannot fetch http://127.0.0.1:2/");
+    script_says(script, "onnect");
+    script_close(script);
+}
+END_TEST
+
 START_TEST(one_worker_too_many_is_refused_at_once_and_says_so)
 {
     double id;
@@ -1402,6 +1448,7 @@ int main(void)
     tcase_add_test(contexts, the_first_message_says_who_one_is);
     tcase_add_test(contexts, what_is_not_understood_is_answered_with_a_type_error_or_dropped);
     tcase_add_test(contexts, messages_of_many_rounds_keep_their_order);
+    tcase_add_loop_test(contexts, a_service_worker_that_asks_nothing_costs_no_context, 0, 2);
     tcase_add_test(contexts, an_instance_that_closes_ends_its_contexts);
     tcase_add_test(clients, a_client_is_controlled_from_its_creation);
     tcase_add_test(clients, clients_are_found_by_id_within_their_storage_key);
@@ -1432,6 +1479,7 @@ int main(void)
     tcase_add_loop_test(dedicated, an_error_that_no_script_handles_goes_up_from_worker_to_maker, 0, HOME_COUNT);
     tcase_add_loop_test(dedicated, a_script_hears_that_its_worker_did_not_load, 0, HOME_COUNT);
     tcase_add_loop_test(dedicated, a_worker_of_a_blob_runs_wherever_it_lives_though_the_url_is_revoked, 0, HOME_COUNT);
+    tcase_add_loop_test(dedicated, a_controlled_worker_fetches_wherever_it_lives, 0, HOME_COUNT);
     tcase_add_test(dedicated, one_worker_too_many_is_refused_at_once_and_says_so);
     tcase_add_test(channels, a_broadcast_comes_to_all_others_of_its_name_and_storage_key);
     tcase_add_test(channels, a_thousand_hear_one_broadcast);

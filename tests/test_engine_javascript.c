@@ -429,6 +429,15 @@ START_TEST(every_global_is_there_whatever_way_it_is_asked_for)
 }
 END_TEST
 
+START_TEST(what_every_worker_loads_makes_no_globals)
+{
+    start("const made = (...names) => names.filter((n) => globalThis.hasOwnProperty(n));\n"
+          "addEventListener('fetch', (e) => e.respondWith(new Response(\n"
+          "    `${made('origin', 'InstallEvent', 'ExtendableEvent', 'Event')};`)));");
+    ck_assert_str_eq(fetch("http://example.test/", "")->body, ";");
+}
+END_TEST
+
 START_TEST(globals_can_be_replaced)
 {
     start("self.Response = 5; console.log(Response); URL = 6; console.log(self.URL);\n"
@@ -755,6 +764,7 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, a_quick_interval_slows_down_and_can_be_cleared);
     tcase_add_test(tcase, microtasks_run_before_the_next_turn_and_in_order);
     tcase_add_loop_test(tcase, every_global_is_there_whatever_way_it_is_asked_for, 0, 5);
+    tcase_add_test(tcase, what_every_worker_loads_makes_no_globals);
     tcase_add_test(tcase, globals_can_be_replaced);
     tcase_add_test(tcase, a_script_knows_who_and_where_it_is);
     tcase_add_test(tcase, import_scripts_names_what_is_wrong);

@@ -398,6 +398,34 @@ START_TEST(a_large_buffer_moves)
 }
 END_TEST
 
+START_TEST(images_travel_and_a_bitmap_moves)
+{
+    connect();
+    start(&one, "const image = new ImageData(2, 1); image.data.fill(9);\n"
+                "createImageBitmap(image).then((bitmap) => {\n"
+                "  postMessage({ image, bitmap }, [bitmap, image.data.buffer]);\n"
+                "  console.log(bitmap.width, image.data.length);\n"
+                "  try { postMessage(bitmap); } catch (e) { console.log(e.name); }\n"
+                "});");
+    start(&two, "onmessage = ({ data: { image, bitmap } }) => {\n"
+                "  console.log(image instanceof ImageData, image.width, image.height, image.data.join());\n"
+                "  console.log(bitmap instanceof ImageBitmap, bitmap.width, bitmap.height);\n"
+                "};");
+    assert_console(&one, "info 0 0\ninfo DataCloneError\n");
+    assert_console(&two, "info true 2 1 9,9,9,9,9,9,9,9\ninfo true 2 1\n");
+}
+END_TEST
+
+START_TEST(an_error_that_says_how_much_travels)
+{
+    connect();
+    start(&one, "postMessage(new QuotaExceededError('full', { quota: 1, requested: 2 }));");
+    start(&two, "onmessage = ({ data }) => console.log(data instanceof QuotaExceededError, data.message, data.quota,\n"
+                "  data.requested, data.code);");
+    assert_console(&two, "info true full 1 2 22\n");
+}
+END_TEST
+
 START_TEST(a_message_that_cannot_be_read_is_a_messageerror)
 {
     static const char bytes[] = {(char)0xc1, 1, 0x21, 0x43, 'X', 'y', 'z', 1};
@@ -716,6 +744,22 @@ START_TEST(a_client_opens_further_realms)
 }
 END_TEST
 
+START_TEST(a_client_gives_its_realms_lists_of_files)
+{
+    one.identity.type = MUSTER__WORKER_CLIENT;
+    start(&one, "const frame = muster.openRealm('about:blank');\n"
+                "frame.evaluate('globalThis.file = new File([\"text\"], \"name\");'\n"
+                "  + 'globalThis.look = (l) => [l instanceof FileList, l.length, l.item(0) === l[0], l.item(1), [...l][0].name];'\n"
+                "  + 'globalThis.copy = (l) => structuredClone(l);');\n"
+                "const { file, look, copy } = frame.global, list = frame.fileList([file]);\n"
+                "console.log(look(list).join(), look(copy(list)).join());\n"
+                "for (const bad of [() => frame.fileList([1]), () => new FileList()]) {\n"
+                "  try { bad(); } catch (e) { console.log(e.name); }\n"
+                "}");
+    assert_console(&one, "info true,1,true,,name true,1,true,,name\ninfo TypeError\ninfo TypeError\n");
+}
+END_TEST
+
 START_TEST(ports_cross_realms)
 {
     one.identity.type = MUSTER__WORKER_CLIENT;
@@ -810,6 +854,8 @@ static Suite *ports_suite(void)
     tcase_add_test(tcase, the_backlog_of_a_port_is_known);
     tcase_add_test(tcase, all_sizes_and_kinds_travel);
     tcase_add_test(tcase, a_large_buffer_moves);
+    tcase_add_test(tcase, images_travel_and_a_bitmap_moves);
+    tcase_add_test(tcase, an_error_that_says_how_much_travels);
     tcase_add_test(tcase, a_message_that_cannot_be_read_is_a_messageerror);
     tcase_add_test(tcase, structured_clone_moves_ports);
     tcase_add_test(tcase, streams_travel_through_ports);
@@ -830,6 +876,7 @@ static Suite *ports_suite(void)
     tcase_add_test(tcase, a_channel_needs_a_coordinator);
     tcase_add_test(tcase, a_coordinator_that_goes_fails_what_was_asked);
     tcase_add_test(tcase, a_client_opens_further_realms);
+    tcase_add_test(tcase, a_client_gives_its_realms_lists_of_files);
     tcase_add_test(tcase, ports_cross_realms);
     tcase_add_test(tcase, a_realm_that_is_closed_ends_its_timers_and_ports);
     tcase_add_test(tcase, a_realm_may_close_itself_while_it_hears_a_message);

@@ -20,6 +20,7 @@ static struct muster__port *end; /* the coordinator's, of the host port */
 static const struct answer *answers; /* ends with a NULL op */
 static struct muster_value *body;    /* what was put with the last question */
 static char heard[8192], event_types[256];
+static int hellos;
 
 #define ACTIVE "{\"id\":7,\"scriptURL\":\"https://a.test/sw.js\",\"scope\":\"https://a.test/\",\"state\":\"activated\"}"
 #define WAITING "{\"id\":8,\"scriptURL\":\"https://a.test/two.js\",\"scope\":\"https://a.test/\",\"state\":\"installed\"}"
@@ -71,6 +72,7 @@ static void set_up(void)
     answers = NULL;
     body = NULL;
     heard[0] = event_types[0] = '\0';
+    hellos = 0;
 }
 
 static void tear_down(void)
@@ -110,6 +112,8 @@ static bool hear_one(void)
     size_t used = strlen(heard);
     if (strstr(head, "\"eventTypes\"")) /* every service worker says that, at a time of its own */
         snprintf(event_types, sizeof event_types, "%s", head);
+    else if (strstr(head, "\"hello\"")) /* before its first question */
+        hellos++;
     else
         snprintf(heard + used, sizeof heard - used, "%s%s\n", head, message->data ? " +data" : "");
     free(head);
@@ -629,6 +633,39 @@ START_TEST(a_controlled_page_fetches_by_way_of_its_worker)
 }
 END_TEST
 
+START_TEST(a_known_worker_that_asks_nothing_says_nothing)
+{
+    host.identity.types_known = true;
+    begin(MUSTER__WORKER_SERVICE, "null");
+    start("addEventListener('ping', (e) => e.waitUntil(0)); addEventListener('fetch', () => {});");
+    event("ping", NULL);
+    assert_heard("");
+    ck_assert_str_eq(event_types, "");
+    ck_assert_int_eq(hellos, 0);
+}
+END_TEST
+
+START_TEST(a_service_worker_says_hello_before_it_asks_who_it_is)
+{
+    begin(MUSTER__WORKER_SERVICE, "null");
+    start("console.log(registration.scope, registration.scope === registration.scope);");
+    assert_console("info https://a.test/ true\n");
+    ck_assert_int_eq(hellos, 1);
+}
+END_TEST
+
+START_TEST(where_no_worker_can_be_reached_the_network_answers)
+{
+    begin(MUSTER__WORKER_CLIENT, ACTIVE);
+    host.dispatches_nothing = true;
+    start("const body = new ReadableStream({ start(c) { c.enqueue(new Uint8Array(5)); c.close(); } });\n"
+          "for (const init of [{}, { method: 'POST', body, duplex: 'half' }])\n"
+          "  fetch('/x', init).catch((e) => console.log(e.message));");
+    run_all();
+    assert_console("info there is no network here\ninfo there is no network here\n");
+}
+END_TEST
+
 START_TEST(a_route_to_the_caches_is_followed_by_the_page)
 {
     static const struct answer table[] = {
@@ -649,6 +686,9 @@ END_TEST
 static void add_cases(TCase *tcase)
 {
     tcase_add_test(tcase, a_controlled_page_fetches_by_way_of_its_worker);
+    tcase_add_test(tcase, where_no_worker_can_be_reached_the_network_answers);
+    tcase_add_test(tcase, a_known_worker_that_asks_nothing_says_nothing);
+    tcase_add_test(tcase, a_service_worker_says_hello_before_it_asks_who_it_is);
     tcase_add_test(tcase, a_route_to_the_caches_is_followed_by_the_page);
     tcase_add_test(tcase, an_event_may_be_extended_in_a_microtask_of_its_handler);
     tcase_add_test(tcase, an_event_cannot_be_extended_in_a_later_task);

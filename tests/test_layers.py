@@ -21,7 +21,7 @@ ADAPTERS = {
     "lauxlib.h": r"runtime/engine_lua",
     "lualib.h": r"runtime/engine_lua",
     "JavaScriptCore/": r"runtime/(engine_javascript|jsc_private)",
-    "sqlite3.h": r"cli/state_folder\.c|coordinator/store\.c",
+    "sqlite3.h": r"cli/state_folder\.c|coordinator/(cache_)?store\.c",
     "curl/": r"runtime/http_client_curl\.c",
     "openssl/": r"runtime/http_client_digest\.c",
     "seccomp.h": r"remote/wall_seccomp\.c",

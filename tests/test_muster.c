@@ -223,6 +223,9 @@ static const struct script {
                   "  event.respondWith(new Promise(() => {}));\n"
                   "});\n"
                   "function count() { return aborted; }\n"},
+    {"asks.js", "const { scope, active } = registration;\n"
+                "const seen = `${scope} ${active === null ? 'new' : active.state}`;\n"
+                "function found() { return seen; }\n"},
     {"host.lua", "local function caught(f)\n"
                  "  local ok, e = pcall(f)\n"
                  "  return ok and 'nothing' or e.name .. ': ' .. e.message\n"
@@ -715,6 +718,21 @@ START_TEST(a_worker_that_was_stopped_comes_back_for_the_next_event)
     ck_assert_uint_eq(stats.revivals, 1);
     ck_assert_uint_eq(stats.registrations, 1);
     ck_assert_uint_eq(stats.workers_running, 1);
+}
+END_TEST
+
+START_TEST(a_worker_that_is_back_knows_where_it_is_while_its_script_runs)
+{
+    options.threads = 1; /* which waits for the coordinator */
+    begin();
+    register_script("/a/", JAVASCRIPT, "asks.js");
+    assert_call("/a/", "found", NULL, "\"/a/ new\"");
+    for (int i = 0; i < 2; i++) {
+        struct muster_handle *handle = NULL;
+        ck_assert_int_eq(muster_stop(muster, "/a/", NULL, NULL, &handle), MUSTER_OK);
+        await_ok(handle);
+        assert_call("/a/", "found", NULL, "\"/a/ activated\"");
+    }
 }
 END_TEST
 
@@ -2018,6 +2036,7 @@ static void add_engine_tests(Suite *suite)
     tcase_add_loop_test(events, what_is_canceled_while_it_waits_is_never_delivered, 0, ENGINE_COUNT);
     tcase_add_loop_test(events, a_full_queue_refuses_at_once, 0, ENGINE_COUNT);
     tcase_add_loop_test(events, a_worker_that_was_stopped_comes_back_for_the_next_event, 0, ENGINE_COUNT);
+    tcase_add_test(events, a_worker_that_is_back_knows_where_it_is_while_its_script_runs);
     tcase_add_loop_test(events, a_worker_that_idles_out_loses_no_event, 0, ENGINE_COUNT);
     tcase_add_test(events, a_canceled_javascript_fetch_aborts_its_signal);
 

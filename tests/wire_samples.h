@@ -54,6 +54,8 @@ static struct muster__wire_message sample_start(void)
     m.start.is_module = true;
     m.start.host_port = 12;
     m.start.port = 14;
+    m.start.port_account = "https://example.test";
+    m.start.port_limit = 1000;
     m.value = (struct muster__wire_value){true, TEXT("let a = 1;"), sample_buffers, 1};
     return m;
 }

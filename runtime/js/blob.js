@@ -171,14 +171,59 @@ export function fileOf(bytes, type, name, lastModified) {
     return new File(fromBytes, [bytes, type, name, lastModified]);
 }
 
+/* What a page's file input has; it does not change. */
+export const FileList = finishInterface(class FileList {
+    #files;
+
+    constructor(given, files) {
+        if (given !== fromBytes) {
+            throw new TypeError("FileList: scripts make none");
+        }
+        this.#files = files;
+        files.forEach((value, i) => Object.defineProperty(this, i, { value, enumerable: true, configurable: true }));
+    }
+
+    get length() {
+        return this.#files.length;
+    }
+
+    item(index) {
+        needArguments(arguments.length, 1, "FileList.item");
+        return this.#files[index >>> 0] ?? null;
+    }
+
+    static filesOf(list) {
+        return list.#files;
+    }
+}, "FileList");
+
+const filesOf = take(FileList, "filesOf");
+Object.defineProperty(FileList, "length", { value: 0, configurable: true });
+Object.defineProperty(FileList.prototype, Symbol.iterator,
+    { value: Array.prototype.values, writable: true, configurable: true });
+
+export function fileListOf(files) {
+    if (!files.every(isFile)) {
+        throw new TypeError("FileList: all must be files");
+    }
+    return new FileList(fromBytes, [...files]);
+}
+
 /* ---- for structured clone: a plain value that says it all, and back */
 
 export function serialize(blob) {
+    if (blob instanceof FileList) {
+        return filesOf(blob);
+    }
     const value = { bytes: bytesOfBlob(blob), type: blob.type };
     return isFile(blob) ? { ...value, name: blob.name, lastModified: blob.lastModified } : value;
 }
 
-export function deserialize({ bytes, type, name, lastModified }) {
+export function deserialize(value, kind) {
+    if (kind === "FileList") {
+        return fileListOf(value);
+    }
+    const { bytes, type, name, lastModified } = value;
     return name === undefined ? blobOf(bytes, type) : fileOf(bytes, type, name, lastModified);
 }
 

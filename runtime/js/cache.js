@@ -111,9 +111,15 @@ export default function (native) {
         return undefined;
     }
 
+    /* What is being written is finished before an idle worker ends, its body included. */
     async function keep(cache, record, body) {
-        const bytes = await bytesOf(body);
-        await host.ask("cache.put", [cache, record], bytes === null ? undefined : { data: bytes });
+        const token = native.tokenTake(`cache write ${record.url}`);
+        try {
+            const bytes = await bytesOf(body);
+            await host.ask("cache.put", [cache, record], bytes === null ? undefined : { data: bytes });
+        } finally {
+            native.tokenDrop(token);
+        }
     }
 
     function refuseDuplicates(records) {

@@ -3,31 +3,33 @@
 // What fetch needs is in core_fetch, the rest in core2; both load on first use.
 //
 // It is written without classes, private fields and Maps, each of which costs a new VM some 20
-// microseconds; an event keeps its state in one record under a symbol.
+// microseconds; an event keeps its state in one record under a symbol.  What a first event does not touch is
+// inside of functions, which cost little while nobody calls them.  And it is no function but a block, which
+// the engine reads once instead of twice: its last statement says what it exports (see bundle.py).
 //
 // Every entry of the engine counts `turn` up.  An event may be extended or answered while its own turn
 // lasts (its handler and the microtasks after it), or while something that it waits for is pending.
 
+import {
+    CANCELABLE, CANCELED, DISPATCHING, FUNCTIONAL, LIFECYCLE, MESSAGE, PASSED, PASSIVE, PENDING, REJECTED, SCRIPT_ERROR,
+    STOPPED, STOPPED_NOW, TRUSTED,
+} from './parts/event_flags.js';
+
 export default function (native) {
     const global = globalThis;
     const STATE = Symbol('state');
-    const CANCELABLE = 2, CANCELED = 8, STOPPED = 16, STOPPED_NOW = 32, DISPATCHING = 64, TRUSTED = 128;
-    const PASSIVE = 256;
-    const SCRIPT_ERROR = 1, REJECTED = 2; // as fail() of the engine counts
-    const PENDING = 1, PASSED = 2; // what an entry answers
     const events = { __proto__: null }; // request id -> event that something extends
     const listeners = { __proto__: null }; // of the global: type -> records
     const more = () => native.chunk('core2');
-    let turn = 0;
+    let turn = 0, message = null;
 
     // Scripts make events with these; the worker makes its own without them.  (Functions that are named by
     // their property keep the name when the file is minified.)
     const constructors = {
         Event: function () { this[STATE] = more().construct(new.target, arguments); },
         ExtendableEvent: function () { this[STATE] = more().construct(new.target, arguments); },
-        ExtendableMessageEvent: function () { this[STATE] = more().constructMessage(new.target, arguments); },
     };
-    const { Event, ExtendableEvent, ExtendableMessageEvent } = constructors;
+    const { Event, ExtendableEvent } = constructors;
 
     const base = Event.prototype = {
         constructor: Event,
@@ -66,22 +68,29 @@ export default function (native) {
             extend(this, state);
             // The count goes down in a microtask after the one that sees the promise settle.
             Promise.resolve(promise).then(undefined, (error) => {
-                if (state.failure === null) state.failure = { error };
+                state.failure ??= { error };
             }).then(() => {
                 if (settle(state) !== 0) native.release(state.id);
             });
         },
     };
 
-    const message = ExtendableMessageEvent.prototype = {
-        __proto__: extendable,
-        constructor: ExtendableMessageEvent,
-        get data() { return this[STATE].data; },
-        get origin() { return this[STATE].init?.origin ?? ''; },
-        get lastEventId() { return this[STATE].init?.lastEventId ?? ''; },
-        get source() { return this[STATE].init?.source ?? null; },
-        get ports() { return (this[STATE].init ??= {}).ports ??= Object.freeze([]); },
-    };
+    // The prototype of message events.
+    const messages = () => message ??= makeMessages();
+    function makeMessages() {
+        const { ExtendableMessageEvent } = {
+            ExtendableMessageEvent: function () { this[STATE] = more().constructMessage(new.target, arguments); },
+        };
+        return ExtendableMessageEvent.prototype = {
+            __proto__: extendable,
+            constructor: ExtendableMessageEvent,
+            get data() { return this[STATE].data; },
+            get origin() { return this[STATE].init?.origin ?? ''; },
+            get lastEventId() { return this[STATE].init?.lastEventId ?? ''; },
+            get source() { return this[STATE].init?.source ?? null; },
+            get ports() { return (this[STATE].init ??= {}).ports ??= Object.freeze([]); },
+        };
+    }
 
     // During the dispatch the engine hears of it by what the entry returns.
     function extend(event, state) {
@@ -94,7 +103,7 @@ export default function (native) {
     function settle(state) {
         if (--state.pending !== 0) return 0;
         delete events[state.id];
-        if (state.failure !== null) native.fail(state.id, REJECTED, state.failure.error);
+        if (state.failure) native.fail(state.id, REJECTED, state.failure.error);
         return 1;
     }
 
@@ -134,9 +143,16 @@ export default function (native) {
         else native.report(error);
     }
 
-    return {
-        Event, ExtendableEvent, ExtendableMessageEvent, addEventListener,
-        // `kind` as in the engine: 0 install and activate, 2 functional events, 3 messages.
+    // Of a kind or a type that has its own.
+    function make(kind, type, state) {
+        if (kind === MESSAGE) return { __proto__: messages(), [STATE]: state };
+        if (kind === FUNCTIONAL) return native.chunk('functional').make(type, state);
+        return { __proto__: type === 'install' ? more().InstallEvent.prototype : extendable, [STATE]: state };
+    }
+
+    native.exports = {
+        Event, ExtendableEvent, addEventListener,
+        get ExtendableMessageEvent() { return messages().constructor; },
         event(id, kind, type, data, isMessage) {
             const list = listeners[type];
             turn++;
@@ -148,17 +164,12 @@ export default function (native) {
                     return more().unreadable(id, kind, error);
                 }
             }
-            const state = { type, flags: TRUSTED, target: null, time: null, id, turn, pending: 0,
-                failure: null, data };
-            const event = kind === 3 ? { __proto__: message, [STATE]: state }
-                : kind === 2 ? type === 'push' || type === 'sync' || type === 'periodicsync'
-                    ? native.chunk('functional').make(type, state)
-                    : { __proto__: extendable, [STATE]: state, data }
-                    : { __proto__: type === 'install' ? more().InstallEvent.prototype : extendable,
-                        [STATE]: state };
+            const state = { type, flags: TRUSTED, id, turn, pending: 0, data };
+            const event = kind !== FUNCTIONAL || type === 'push' || type === 'sync' || type === 'periodicsync'
+                ? make(kind, type, state) : { __proto__: extendable, [STATE]: state, data };
             const failure = run(listeners, list, event, state, global);
             // Install and activate fail by what they wait for alone; the error was reported.
-            if (failure !== null && kind !== 0) native.fail(id, SCRIPT_ERROR, failure.error);
+            if (failure !== null && kind !== LIFECYCLE) native.fail(id, SCRIPT_ERROR, failure.error);
             return state.pending !== 0 ? PENDING : undefined;
         },
         invoke(callback, value) { // a settled host call, a stream that moved

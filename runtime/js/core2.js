@@ -1,14 +1,15 @@
 // core2 - the other half of the worker's own globals, loaded on first use: the rarer events, timers,
 // importScripts, location, navigator, muster, streamed bodies, and modules' default exports.
 
+import {
+    BUBBLES, CANCELABLE, CANCELED, COMPOSED, DISPATCHING, MESSAGE, NOT_FOUND, PASSED, PASSIVE, PENDING, REJECTED,
+    SCRIPT_ERROR, STOPPED, TRUSTED,
+} from './parts/event_flags.js';
+
 export default function (native) {
     const core = native.chunk('core');
     const { STATE, Event, ExtendableEvent, listeners, tick } = core;
     const global = globalThis;
-    const BUBBLES = 1, CANCELABLE = 2, COMPOSED = 4, CANCELED = 8, STOPPED = 16, DISPATCHING = 64;
-    const TRUSTED = 128, PASSIVE = 256;
-    const SCRIPT_ERROR = 1, REJECTED = 2, NOT_FOUND = 4; // as fail() of the engine counts
-    const PENDING = 1, PASSED = 2; // what an entry answers
     const domError = (name, message) => new (native.chunk('dom').DOMException)(message, name);
     let moduleExports = null;
 
@@ -320,7 +321,7 @@ export default function (native) {
     // A message to the worker that could not be read.
     function unreadable(id, kind, error, fields = {}) {
         const list = listeners.messageerror;
-        if (kind !== 3) { // arguments of an event of the embedder's
+        if (kind !== MESSAGE) { // arguments of an event of the embedder's
             native.fail(id, SCRIPT_ERROR, error);
             return 0;
         }

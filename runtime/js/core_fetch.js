@@ -1,14 +1,16 @@
-// core_fetch - fetch events: a request comes in, a response goes out.
+// core_fetch - fetch events: a request comes in, a response goes out.  A block like core.
+
+import {
+    BAD_RESPONSE, CANCELABLE, CANCELED, FUNCTIONAL, MESSAGE, PASSED, PENDING, REJECTED, SCRIPT_ERROR, STOPPED,
+    STOPPED_NOW, TRUSTED,
+} from './parts/event_flags.js';
 
 export default function (native) {
     const { requestHead, respond } = native;
     const { createRequest, isResponse, readResponse } = native.chunk('fetch');
-    const { STATE, ExtendableEvent, events, listeners, more, extend, settle, run, event, tick, turn } =
+    const { STATE, ExtendableEvent, addEventListener, events, listeners, more, extend, settle, run, event, tick, turn } =
         native.chunk('core');
     const global = globalThis;
-    const CANCELABLE = 2, CANCELED = 8, STOPPED = 16, STOPPED_NOW = 32, TRUSTED = 128;
-    const SCRIPT_ERROR = 1, REJECTED = 2, BAD_RESPONSE = 3; // as fail() of the engine counts
-    const PENDING = 1, PASSED = 2; // what an entry answers
 
     const { FetchEvent } = {
         FetchEvent: function () { this[STATE] = more().constructFetch(new.target, arguments); },
@@ -153,16 +155,15 @@ export default function (native) {
         // For spare realms: what the first event runs is compiled now.  No request has that number.
         rehearse() {
             const { Response } = native.chunk('fetch');
-            listeners.message = [{ callback: (e) => e.waitUntil(0), plain: true, capture: false, removed: false }];
-            listeners.fetch = [{
-                callback: (e) => e.respondWith((async () => new Response('', { headers: { a: 'b' } }))()),
-                plain: true, capture: false, removed: false,
-            }];
-            event(-1, 3, 'message', null);
+            const types = ['fetch', 'message', 'rehearsal'];
+            addEventListener(types[0], (e) => e.respondWith((async () => new Response('', { headers: { a: 'b' } }))()));
+            addEventListener(types[1], (e) => e.waitUntil(0));
+            addEventListener(types[2], () => {});
             entries.fetch(-1);
-            delete listeners.message;
-            delete listeners.fetch;
+            event(-1, MESSAGE, types[1], null);
+            event(-1, FUNCTIONAL, types[2], null);
+            for (const type of types) delete listeners[type];
         },
     };
-    return entries;
+    native.exports = entries;
 }

@@ -707,6 +707,12 @@ async function runOutside(job, request) {
 /* For the chunk "handle_fetch": what no controller answers. */
 export const fromNetwork = (request) => runOutside(new Job(), request);
 
+/* As above: the response, and how to call it off. */
+export function startNetwork(request) {
+    const job = new Job();
+    return { response: runOutside(job, request), abort: (reason) => job.abort(reason) };
+}
+
 export const fetch = finishFunction(function (input, init = undefined) {
     let request;
     try {

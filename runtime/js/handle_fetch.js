@@ -71,7 +71,13 @@ function send(parts, scope, info, job) {
     return new Promise((resolve, reject) => {
         job.reject = reject;
         job.transfer = web.dispatch(scope, method, url, info.clientId, head, bytes, pieces, info, resolve, reject);
-        if (pieces) {
+        if (job.transfer === undefined) { /* as if the worker did not start: the network answers */
+            job.transfer = null;
+            if (pieces) {
+                body.cancel?.()?.catch?.(() => {});
+            }
+            resolve(null);
+        } else if (pieces) {
             job.upload = body;
             pump(job.transfer, body);
         }
@@ -118,6 +124,9 @@ function readHead(text) {
         case ":cache": /* a rule of the worker's says that the answer is in the caches, and in which */
             answer.cache = lines[i + 1];
             break;
+        case ":race": /* likewise, that the network and the worker are asked at a time */
+            answer.race = true;
+            break;
         case ":redirected":
             answer.redirected = true;
             break;
@@ -156,8 +165,35 @@ function responseOf(answer, source) {
     return makeResponse(0, "", [], type, shown, null, NONE);
 }
 
-/* Sends the request to the worker once: {answer, source}, or {cached}, a response; null: it leaves it to the network. */
-async function ask(request, more) {
+/* A rule's race: the network wins with a response that is ok, the worker with any.  Who loses is abandoned: the transfer
+ * ends, the event goes on. */
+async function race(request, more, forNetwork) {
+    const network = native.chunk("fetch_client").startNetwork(forNetwork());
+    const forget = onAbort(request.signal, (reason) => network.abort(reason));
+    const event = ask(request, { ...more, isRacing: true }, forNetwork);
+    const fromNetwork = network.response.then((response) => ({ response, isNetwork: true }));
+    const good = fromNetwork.then((found) => internalOf(found.response).ok ? found : Promise.reject(found));
+    const fromEvent = event.then((found) => found ?? fromNetwork);
+    let winner;
+    try {
+        winner = await Promise.any([good, fromEvent]);
+    } catch {
+        forget();
+        network.abort();
+        return fromEvent; /* why the worker failed */
+    }
+    if (winner.isNetwork) {
+        event.then((found) => found?.source?.cancel(), () => {});
+    } else {
+        forget();
+        network.abort();
+    }
+    return winner;
+}
+
+/* Sends the request to the worker once: {answer, source}, or {response}, which needs no more; null: it leaves it to the
+ * network.  `forNetwork` makes the request that a race sends there. */
+async function ask(request, more, forNetwork) {
     const { controller } = environment;
     if (!controller || !/^https?:/.test(request.url)) {
         return null;
@@ -188,12 +224,17 @@ async function ask(request, more) {
         return null;
     }
     const answer = readHead(text);
+    if (answer.race) {
+        job.forget();
+        web.cancel(job.transfer);
+        return race(request, more, forNetwork);
+    }
     if (answer.cache !== undefined) {
         job.forget();
         web.cancel(job.transfer);
         const cached = await native.chunk("cache").caches.match(request,
             answer.cache === "" ? undefined : { cacheName: answer.cache });
-        return cached === undefined ? null : { cached };
+        return cached === undefined ? null : { response: cached };
     }
     answer.base = answer.url === "" ? undefined : answer.url; /* what a script made has no place of its own */
     const url = new URL(answer.url || request.url);
@@ -243,12 +284,12 @@ function withRedirect(response) {
 export async function handleFetch(given) {
     let request = given;
     for (let count = 1;; count++) {
-        const found = await ask(request, undefined);
+        const found = await ask(request, undefined, () => new Request(request));
         if (found === null) {
             return count === 1 ? null : withRedirect(await native.chunk("fetch_client").fromNetwork(request));
         }
-        if (found.cached !== undefined) {
-            return found.cached;
+        if (found.response !== undefined) {
+            return found.response;
         }
         const { answer, source } = found;
         const fault = faultOf(answer, request);
@@ -286,12 +327,12 @@ async function navigateOnce({ destination, referrer, isReload }) {
         { mode: "navigate", redirect: "manual", credentials: "include", destination, referrer,
             isReloadNavigation: isReload });
     const request = make();
-    const found = await ask(request, { clientId: "", resultingClientId: environment.clientId, referrer });
+    const found = await ask(request, { clientId: "", resultingClientId: environment.clientId, referrer }, make);
     if (found === null) {
         return internalOf(await native.chunk("fetch_client").fromNetwork(make()));
     }
-    if (found.cached !== undefined) {
-        return internalOf(found.cached);
+    if (found.response !== undefined) {
+        return internalOf(found.response);
     }
     const { answer, source } = found;
     const fault = faultOf(answer, request);

@@ -159,6 +159,9 @@ export function leave() {
 /* Who this realm is, as the coordinator says in its first message. */
 function readEnvironment() {
     const { type, url, name, scope } = native.identity();
+    if (handle !== null && type === "service") { /* it tells a service worker that says something */
+        ports.postHead(handle, ["tell", "hello"]);
+    }
     const first = handle === null ? null : ports.takeMessage(handle, true);
     const told = first?.[1];
     const given = Array.isArray(told) && told[0] === "tell" && told[1] === "environment" ? told[2] : {};

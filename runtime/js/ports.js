@@ -255,12 +255,22 @@ core2.defineHandlers(MessagePort, mapOfPort, "message", "messageerror", "close")
         { get, set: Object.getOwnPropertyDescriptor(property, "onmessage").set });
 }
 
+/* null: this realm was closed. */
+function newPair() {
+    const pair = native.portPair();
+    if (pair === false) {
+        const { QuotaExceededError } = native.chunk("dom");
+        throw new QuotaExceededError("the scripts of this origin have too many message channels open");
+    }
+    return pair;
+}
+
 export const MessageChannel = finishInterface(class MessageChannel {
     #port1;
     #port2;
 
     constructor() {
-        const [first, second] = native.portPair() ?? [null, null]; /* of a document that is gone: ports that are closed */
+        const [first, second] = newPair() ?? [null, null]; /* of a document that is gone: ports that are closed */
         this.#port1 = new MessagePort(KEY, first);
         this.#port2 = new MessagePort(KEY, second);
     }
@@ -453,7 +463,7 @@ export function begin() {
 
 /* A channel whose ends only chunks have: [handle, handle]. */
 export function makePair() {
-    const pair = native.portPair();
+    const pair = newPair();
     if (pair === null) {
         const { DOMException } = native.chunk("dom");
         throw new DOMException("this realm was closed", "InvalidStateError");

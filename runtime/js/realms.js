@@ -2,9 +2,9 @@
 const ports = native.chunk("ports");
 const host = native.chunk("host_port");
 
-/* { global, clientId, ready, evaluate(text, url), navigate(options), close() }.  `options.parent`: what an earlier
- * call gave, for a frame in that realm; else this realm is its parent.  `ready` settles when the coordinator has
- * taken it as a client of its own: with what it says of it, or null where there is no coordinator. */
+/* { global, clientId, ready, evaluate(text, url), navigate(options), fileList(files), close() }.  `options.parent`:
+ * what an earlier call gave, for a frame in that realm; else this realm is its parent.  `ready` settles when the
+ * coordinator has taken it as a client of its own: with what it says of it, or null where there is no coordinator. */
 export function openRealm(url, { parent, frameType = "nested", type = "window" } = {}) {
     const [theirs, ours] = host.isConnected ? ports.makePair() : [null, null];
     const [number, global] = native.realmOpen(`${url}`, ours);
@@ -30,6 +30,8 @@ export function openRealm(url, { parent, frameType = "nested", type = "window" }
         show: (isVisible, isFocused) => native.realmChunk(number, "host_port").tell("client.show", [isVisible, isFocused]),
         /* A part of its page: a promise of the response, whatever its origin. */
         load: (source, given) => native.realmChunk(number, "handle_fetch").load(`${source}`, given),
+        /* What a file input of its page has. */
+        fileList: (files) => native.realmChunk(number, "blob").fileListOf(files),
         close: () => native.realmClose(number),
     };
 }

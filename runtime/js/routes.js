@@ -1,7 +1,7 @@
 /* InstallEvent.addRoutes(): reads the rules and sends them to the coordinator, which routes requests by them
  * without waking the worker.  What is said here of a rule is what the coordinator gets:
  *
- *     { condition: { urlPattern: { protocol, username, password, hostname, port, pathname, search, hash },
+ *     { condition: { urlPattern: { protocol, username, password, hostname, port, pathname, search, hash, ignoreCase },
  *                    requestMethod, requestMode, requestDestination, runningStatus, or: [...], not: {...} },
  *       source: "network" | "cache" | "fetch-event" | "race-network-and-fetch-handler" | { cacheName } } */
 const core = native.chunk("core");
@@ -37,7 +37,7 @@ function word(value, words, what) {
 }
 
 function readPattern(value) {
-    const { URLPattern } = native.chunk("urlpattern");
+    const { URLPattern, ignoresCase } = native.chunk("urlpattern");
     const base = host.environment.url;
     const pattern = value instanceof URLPattern ? value
         : typeof value === "object" && value !== null
@@ -46,7 +46,7 @@ function readPattern(value) {
     if (pattern.hasRegExpGroups) {
         throw new TypeError("addRoutes: a pattern has a group with a regular expression");
     }
-    return Object.fromEntries(PARTS.map((part) => [part, pattern[part]]));
+    return { ...Object.fromEntries(PARTS.map((part) => [part, pattern[part]])), ignoreCase: ignoresCase(pattern) };
 }
 
 function readMethod(value) {

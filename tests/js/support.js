@@ -15,6 +15,7 @@
         text_streams: ["TextEncoderStream", "TextDecoderStream"],
         fetch: ["Headers", "Request", "Response"],
         clone: ["structuredClone"],
+        images: ["ImageData", "ImageBitmap", "createImageBitmap"],
         console: ["console"],
         crypto: ["crypto", "Crypto"],
         performance: ["performance", "PerformanceEntry", "PerformanceMark", "PerformanceMeasure"],

@@ -338,19 +338,21 @@ function putView(object, at) {
 /* ---- transfers */
 
 /* Does with the transfer list what must be done before the walk: each object gets its
- * entry, { index, length, isHost }, and what is no buffer a function `run` that will transfer it and
- * answers the host's object; run.isLost(): it cannot be transferred any more.  A stream is { name, count, run, drop }: run() answers `count` of them,
- * which stand behind those of the list, and drop() takes them back. */
+ * entry, { index, length, isHost } (an ImageBitmap that of its buffer), and what is no buffer a function `run` that
+ * will transfer it and answers the host's object; run.isLost(): it cannot be transferred any more.  A stream is
+ * { name, count, run, drop }: run() answers `count` of them, which stand behind those of the list, and drop() takes
+ * them back. */
 function enterTransfers(list, transferHost) {
     const transfers = new Map();
     const buffers = [];
     const hosts = [];
     for (const object of list) {
-        if (transfers.has(object)) {
+        const buffer = kindOf(object) === "ArrayBuffer" ? object : native.imageBuffer?.(object);
+        if (transfers.has(buffer ?? object)) {
             refuseTransfer("an object is transferred twice");
         }
-        if (kindOf(object) === "ArrayBuffer") {
-            transfers.set(object, { index: buffers.push(null) - 1, length: -1, isHost: false });
+        if (buffer !== undefined) {
+            transfers.set(buffer, { index: buffers.push(null) - 1, length: -1, isHost: false });
         } else {
             const run = transferHost?.(object, refuse);
             if (run === undefined) {

@@ -43,7 +43,8 @@ const PLATFORM = {
 
 /* Those that can be cloned: tag -> the chunk that exports the class, serialize(object), which answers a
  * value, and deserialize(value, tag). */
-export const SERIALIZABLE = { Blob: "blob", File: "blob", FileList: "blob" };
+export const SERIALIZABLE = { Blob: "blob", File: "blob", FileList: "blob", ImageData: "images",
+    ImageBitmap: "images" };
 
 /* A tag may be a getter of the script's. */
 function tagOf(value) {
