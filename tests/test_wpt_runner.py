@@ -91,6 +91,15 @@ def an_unexpected_pass_fails_like_an_unexpected_failure():
 
 
 @test
+def a_script_counts_once_whatever_its_globals_and_variants():
+    reference = {"/a/b.any.html": (2, 2, ""), "/a/b.any.worker.html": (2, 1, ""), "/a/b.any.sharedworker.html": (1, 1, ""),
+                 "/a/c.any.html?1": (1, 1, ""), "/a/c.any.html?2": (3, 3, ""), "/a/d.html": (1, 1, ""),
+                 "/a/e.any.serviceworker-module.html": (1, 1, "")}
+    equal(wpt_report.once(reference, reference),
+          ["/a/b.any.worker.html", "/a/c.any.html?2", "/a/d.html", "/a/e.any.serviceworker-module.html"])
+
+
+@test
 def a_page_that_does_not_end_is_told_unless_it_is_expected():
     result = {"status": "timeout", "message": "", "subtests": {}}
     equal(len(surprises(True, result)), 1)

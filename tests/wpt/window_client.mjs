@@ -102,7 +102,8 @@ class Page {
             openFrame: (element, source) => page.openFrame(element, source),
             navigateFrame: (element, source) => element.frame.navigate(source),
             navigateSelf: (target) => page.navigate(target),
-            postMessage: (window, given) => page.receive(given),
+            postMessage: (window, ...given) => page.receive(...given),
+            fileList: (files) => page.realm.fileList(files),
         });
         this.realm.global.__muster_report = this.parent ? () => {} : report;
         /* What nobody catches is the harness's affair where it is there, and does not end the program. */
@@ -293,17 +294,15 @@ class Page {
 
     /* ---- window.postMessage: from whichever page runs; its realm is the one that called */
 
-    receive([message, target, list]) {
-        const options = typeof target === "object" && target !== null ? target : { targetOrigin: target, transfer: list };
+    receive(message, target, transfer) {
         const sender = pages.size === 1 ? this : pageOf(muster.callerOf?.()) ?? this.parent ?? this;
-        const wanted = options.targetOrigin === undefined || options.targetOrigin === "/" ? sender.part && new URL(sender.url).origin
-            : options.targetOrigin === "*" ? "*" : this.originOf(options.targetOrigin);
-        const transfer = [...options.transfer ?? []];
+        const wanted = target === undefined || target === "/" ? sender.part && new URL(sender.url).origin
+            : target === "*" ? "*" : this.originOf(target);
         const copy = this.part.structuredClone({ message, transfer }, { transfer });
         if (wanted !== "*" && wanted !== new URL(this.url).origin) {
             return;
         }
-        const ports = copy.transfer.filter((one) => one instanceof this.window.MessagePort);
+        const ports = copy.transfer.filter(this.part.isPort);
         setTimeout(() => {
             if (!this.isClosed) {
                 this.part.deliver(copy.message, new URL(sender.url).origin, sender.window, Object.freeze(ports));

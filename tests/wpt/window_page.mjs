@@ -288,6 +288,53 @@ export function windowPage(hooks) {
         }
     }
 
+    class HTMLInputElement extends HTMLElement {
+        #files = null;
+        get files() { return this.type === "file" ? this.#files ??= hooks.fileList([]) : null; }
+    }
+
+    /* Its pixels can be read and put there; nothing is drawn. */
+    class HTMLCanvasElement extends HTMLElement {
+        #context = null;
+        #pixels = null;
+        get width() { return Number(this.getAttribute("width") ?? 300); }
+        set width(number) { this.setAttribute("width", number); }
+        get height() { return Number(this.getAttribute("height") ?? 150); }
+        set height(number) { this.setAttribute("height", number); }
+        get pixels() { return this.#pixels ??= new ImageData(this.width, this.height); }
+        changed(name) {
+            if (name === "width" || name === "height") {
+                this.#pixels = null;
+            }
+        }
+        getContext(kind) {
+            return kind !== "2d" ? null : this.#context ??= {
+                canvas: this,
+                createImageData: (width, height) => new ImageData(width, height),
+                getImageData: (left, top, width, height) => this.#part(left, top, width, height),
+                putImageData: (image, left, top) => this.#put(image, left, top),
+            };
+        }
+        #row(width, left, top, y) { /* where it begins in the canvas's pixels, and how long it is */
+            const at = ((top + y) * this.width + left) * 4;
+            return [at, top + y < this.height ? Math.max(0, Math.min(width, this.width - left)) * 4 : 0];
+        }
+        #part(left, top, width, height) {
+            const image = new ImageData(width, height);
+            for (let y = 0; y < height; y++) {
+                const [at, length] = this.#row(image.width, left, top, y);
+                image.data.set(this.pixels.data.subarray(at, at + length), y * width * 4);
+            }
+            return image;
+        }
+        #put(image, left, top) {
+            for (let y = 0; y < image.height; y++) {
+                const [at, length] = this.#row(image.width, left, top, y);
+                this.pixels.data.set(image.data.subarray(y * image.width * 4, y * image.width * 4 + length), at);
+            }
+        }
+    }
+
     /* By way of fetch(); asynchronous alone. */
     class XMLHttpRequest extends EventTarget {
         #request = null;
@@ -364,9 +411,12 @@ export function windowPage(hooks) {
     value(window, "Image", function Image() { return createElement("img"); });
 
     const ELEMENTS = { script: HTMLScriptElement, iframe: HTMLIFrameElement, a: HTMLAnchorElement,
-        img: HTMLImageElement, link: HTMLLinkElement };
+        img: HTMLImageElement, link: HTMLLinkElement, canvas: HTMLCanvasElement, input: HTMLInputElement };
     function createElement(name) {
         name = String(name).toLowerCase();
+        if (name === "") {
+            throw new DOMException("an element has a name", "InvalidCharacterError");
+        }
         return new (Object.hasOwn(ELEMENTS, name) ? ELEMENTS[name] : HTMLElement)(name);
     }
 
@@ -509,17 +559,34 @@ export function windowPage(hooks) {
     value(window, "open", () => null);
     value(window, "stop", () => {});
     value(window, "close", () => {});
-    value(window, "postMessage", (...given) => hooks.postMessage(window, given));
+    const sequence = (list) => {
+        if (list !== undefined && typeof list?.[Symbol.iterator] !== "function") {
+            throw new TypeError("postMessage: transfer is no sequence");
+        }
+        return [...list ?? []];
+    };
+    value(window, "postMessage", (...given) => {
+        const [message, target, list] = given;
+        if (given.length === 0) {
+            throw new TypeError("postMessage: what?");
+        }
+        const isDictionary = typeof target === "object" && target !== null;
+        const options = isDictionary ? target : { targetOrigin: target, transfer: list };
+        hooks.postMessage(window, message, options.targetOrigin, sequence(options.transfer));
+    });
     handlers(window, ["load", "DOMContentLoaded", "beforeunload", "unload", "pagehide", "pageshow", "hashchange",
         "message", "messageerror", "error", "unhandledrejection", "rejectionhandled", "storage"].filter(
         (name) => !(`on${name}` in window)));
     Object.assign(window, { Node, Text, Element, HTMLElement, HTMLScriptElement, HTMLIFrameElement, HTMLAnchorElement,
-        Document, HTMLDocument: Document });
+        HTMLInputElement, HTMLCanvasElement, Document, HTMLDocument: Document });
+    const { createImageBitmap, MessagePort, structuredClone } = window; /* a page may delete them */
+    value(window, "createImageBitmap", (source, ...rest) =>
+        createImageBitmap(source instanceof HTMLCanvasElement ? source.pixels : source, ...rest));
     value(window, "Window", class Window extends EventTarget {
         static [Symbol.hasInstance](object) { return object === window || hooks.isWindow(object); }
     });
     for (const name of ["Document", "Node", "Text", "Element", "HTMLElement", "HTMLScriptElement", "HTMLIFrameElement",
-        "HTMLAnchorElement", "HTMLDocument", "Window"]) {
+        "HTMLAnchorElement", "HTMLInputElement", "HTMLCanvasElement", "HTMLDocument", "Window"]) {
         Object.defineProperty(window, name, { enumerable: false });
     }
     for (const name of ["onmessage", "importScripts", "muster", "WorkerGlobalScope", "WorkerNavigator",
@@ -537,9 +604,14 @@ export function windowPage(hooks) {
         },
         fire: (target, type, init) => target.dispatchEvent(new Event(type, init)),
         deliver(data, origin, source, ports) {
-            window.dispatchEvent(new MessageEvent("message", { data, origin, source, ports }));
+            const event = new MessageEvent("message", { data, origin, source, ports });
+            if (data === undefined) { /* an event that a script makes would say null */
+                Object.defineProperty(event, "data", { value: data });
+            }
+            window.dispatchEvent(event);
         },
         parseError: () => new DOMException("The data could not be cloned.", "DataCloneError"),
         structuredClone: (content, options) => structuredClone(content, options),
+        isPort: (object) => object instanceof MessagePort,
     };
 }
