@@ -29,18 +29,17 @@ static bool load_javascript(void)
     return muster__engine_find("javascript", NULL) && muster__wall_is_only_thread();
 }
 
-static const struct muster__launcher_copies copies = {.load = load_javascript, .run = be_host};
-
 /* The sanitizers' runtimes keep threads and tables of their own from the beginning of a process on. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COPIES NULL
+#define CAN_COPY false
 #else
-#define COPIES &copies
+#define CAN_COPY true
 #endif
 
 int main(int argc, char **argv)
 {
+    static const struct muster__launcher_copies copies = {.load = load_javascript, .run = be_host};
     if (argc >= 2 && strcmp(argv[1], "--launcher") == 0)
-        return muster__launcher_main(argc, argv, COPIES);
+        return muster__launcher_main(argc, argv, CAN_COPY ? &copies : NULL);
     return be_host(argc, argv);
 }

@@ -610,6 +610,8 @@ START_TEST(when_every_thread_is_held_another_is_added_and_ends_again_later)
     for (int i = 0; i < 3; i++)
         wait_until(&sticky[i].entered, 1);
     ck_assert_uint_eq(stats_of(pool).threads, 4);
+    while (stats_of(pool).threads_added < 2) /* counted once the thread has begun */
+        sched_yield();
     ck_assert_uint_eq(stats_of(pool).threads_added, 2);
     for (int i = 0; i < 3; i++)
         atomic_store(&sticky[i].let_go, true);
