@@ -353,6 +353,17 @@ static void run_gone(struct muster__message *message, struct muster *muster)
     muster__coordinator_instance_release(instance);
 }
 
+static void on_keep(void *user_data)
+{
+    struct muster__instance *instance = user_data;
+    atomic_fetch_add(&instance->references, 1);
+}
+
+static void on_let_go(void *user_data)
+{
+    muster__coordinator_instance_release(user_data);
+}
+
 static const struct muster__worker_listener listener = {
     .opened = on_opened,
     .started = on_started,
@@ -363,6 +374,8 @@ static const struct muster__worker_listener listener = {
     .wedged = on_wedged,
     .dispatch = on_dispatch,
     .gone = on_gone,
+    .keep = on_keep,
+    .let_go = on_let_go,
 };
 
 /* ---- lifecycle events ---- */

@@ -483,10 +483,15 @@ static void load_and_start(struct process_worker *worker)
     muster_error_clean_up(&error);
 }
 
+/* A process may die, and all be told, while this one loads for a worker in it. */
 static bool turn(struct muster__actor *actor)
 {
     struct process_worker *worker = MUSTER_CONTAINER_OF(actor, struct process_worker, actor);
+    const struct muster__worker_listener *listener = worker->options.listener;
     pthread_mutex_lock(&worker->host->lock);
+    bool keeps = !worker->gone && listener->keep;
+    if (keeps) /* `gone` is told after it was set under this lock */
+        listener->keep(worker->options.user_data);
     bool must_start = !worker->sent_start && !worker->gone;
     bool over = must_start && (worker->stop_asked || worker->cancel_asked);
     pthread_mutex_unlock(&worker->host->lock);
@@ -494,7 +499,10 @@ static bool turn(struct muster__actor *actor)
         fail_start(worker, MUSTER_TERMINATED, NULL);
     else if (must_start && !worker->script)
         load_and_start(worker);
-    return muster__process_errand_run_one(worker);
+    bool again = muster__process_errand_run_one(worker);
+    if (keeps)
+        listener->let_go(worker->options.user_data);
+    return again;
 }
 
 static void actor_acquire(struct muster__actor *actor)

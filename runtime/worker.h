@@ -57,6 +57,10 @@ struct muster__worker_listener {
     void (*hold)(void *user_data, bool taken, uint64_t until_us);
     /* A turn begins, or has ended.  May be NULL. */
     void (*turn)(void *user_data, bool begins);
+    /* Thread: any.  Between the two, what the options borrow stays, also after `gone`: the embedder's loader may still
+     * be at work.  Both or neither may be NULL. */
+    void (*keep)(void *user_data);
+    void (*let_go)(void *user_data);
 };
 
 struct muster__worker_limits {
