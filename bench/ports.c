@@ -3,6 +3,7 @@
  * `ports NAME` measures one figure and prints one line of JSON: {"name", "median", "min", "max", "n", "unit"}.
  *   port-ping-pong      a round trip of a small object, microseconds
  *   port-one-way        objects of 32 bytes, all in one direction, microseconds a message
+ *   port-megabyte       a buffer of 1 MB that is transferred to and fro, microseconds a transfer
  *   port-round-trip-c   an end posts and takes in C, on one thread, nanoseconds: what a message costs without scripts
  *   broadcast           one message from a BroadcastChannel to 1,000 workers, from the call to the last listener, milliseconds
  *   broadcast-limit     as many idle workers woken by a plain port each, the same way: what the turns alone cost
@@ -43,6 +44,23 @@ static const char pinger[] =
 static const char ponger[] =
     "onmessage = (event) => postMessage(event.data);\n"
     "postMessage({ n: 0, text: 'ready' });\n";
+
+/* One buffer for all transfers; its first byte shows that it is there, and each side writes it. */
+static const char thrower[] =
+    "const ROUNDS = 2000; let left = 0, began = 0, samples = 31;\n"
+    "const go = (bytes) => { bytes[0]++; postMessage(bytes.buffer, [bytes.buffer]); };\n"
+    "onmessage = (event) => {\n"
+    "  if (event.data === 'ready') { left = ROUNDS; return go(new Uint8Array(1 << 20)); }\n"
+    "  const bytes = new Uint8Array(event.data);\n"
+    "  if (bytes.length !== 1 << 20) throw new Error('it is not all there');\n"
+    "  if (left-- > 0) return go(bytes);\n"
+    "  if (began !== 0) console.log((performance.now() - began) * 1000 / ROUNDS / 2);\n"
+    "  if (--samples === 0) return console.log('end');\n"
+    "  left = ROUNDS - 1; began = performance.now(); go(bytes);\n"
+    "};\n";
+static const char catcher[] =
+    "onmessage = ({ data }) => { const bytes = new Uint8Array(data); bytes[0]++; postMessage(data, [data]); };\n"
+    "postMessage('ready');\n";
 
 /* 32 bytes: two header bytes, the object's shape, and these values. */
 static const char sender[] =
@@ -95,6 +113,7 @@ static enum muster_status load(const char *url, const char *importer, struct mus
 {
     (void)importer, (void)error, (void)user_data;
     const char *text = strstr(url, "pinger") ? pinger : strstr(url, "ponger") ? ponger
+                     : strstr(url, "thrower") ? thrower : strstr(url, "catcher") ? catcher
                      : strstr(url, "sender") ? sender : receiver;
     ret_loaded->text = strdup(text);
     ret_loaded->length = strlen(text);
@@ -466,6 +485,8 @@ int main(int count, char **arguments)
         return bench_pair(name, "file:///pinger.js", "file:///ponger.js", "us");
     if (strcmp(name, "port-one-way") == 0)
         return bench_pair(name, "file:///sender.js", "file:///receiver.js", "us");
+    if (strcmp(name, "port-megabyte") == 0)
+        return bench_pair(name, "file:///thrower.js", "file:///catcher.js", "us");
     if (strcmp(name, "port-round-trip-c") == 0)
         return bench_channel(name);
     if (strcmp(name, "broadcast") == 0)
@@ -476,7 +497,7 @@ int main(int count, char **arguments)
         return bench_direct(name);
     if (strcmp(name, "socket-ping-pong") == 0)
         return bench_socket(name);
-    fprintf(stderr, "usage: ports port-ping-pong|port-one-way|port-round-trip-c|broadcast|broadcast-limit|"
-                    "direct-ping-pong|socket-ping-pong\n");
+    fprintf(stderr, "usage: ports port-ping-pong|port-one-way|port-megabyte|port-round-trip-c|broadcast|"
+                    "broadcast-limit|direct-ping-pong|socket-ping-pong\n");
     return 1;
 }
