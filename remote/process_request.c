@@ -108,8 +108,13 @@ static enum muster_status open_mail(struct process_request *request, struct must
         return MUSTER_NO_MEMORY;
     for (size_t i = 0; i < mail->port_count; i++) {
         struct muster__port *port = mail->ports[i];
+        if (!port)
+            continue;
+        request->ports[i] = muster__link_ports_open(request->worker->host->ports, muster__port_acquire(port), true);
+        if (!request->ports[i]) /* the host is dying: it stays with the mail, which goes to the next one */
+            continue;
+        muster__port_release(port);
         mail->ports[i] = NULL;
-        request->ports[i] = port ? muster__link_ports_open(request->worker->host->ports, port, true) : 0;
     }
     return MUSTER_OK;
 }
