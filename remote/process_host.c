@@ -479,6 +479,16 @@ static struct muster__process *close_host(struct process_host *host)
     return process;
 }
 
+/* Nobody comes any more, and who is there has either listed the request, or takes its ports back. */
+static void end_ports(struct process_host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    while (host->mailing)
+        pthread_cond_wait(&host->answered, &host->lock);
+    pthread_mutex_unlock(&host->lock);
+    muster__link_ports_end(host->ports);
+}
+
 void muster__process_host_bury(struct process_host *host)
 {
     struct process_worker *worker;
@@ -493,7 +503,7 @@ void muster__process_host_bury(struct process_host *host)
         muster__process_worker_release(worker); /* the map's */
     }
     muster__process_host_part(host);
-    muster__link_ports_end(host->ports);
+    end_ports(host);
     unlist_host(host);
     atomic_store(&host->dead, true);
     muster__process_host_release(host);
@@ -506,7 +516,7 @@ static void finish(struct process_host *host, const char *sentence, bool in_orde
     log_host(host, in_order ? MUSTER_LOG_DEBUG : MUSTER_LOG_ERROR, sentence);
     end_workers(host, sentence);
     muster__process_host_part(host);
-    muster__link_ports_end(host->ports); /* what was to go with requests that move is out of it */
+    end_ports(host); /* what was to go with requests that move is out of it */
     muster__process_requests_abort(host, sentence);
     muster__process_destroy(process);
     unlist_host(host);

@@ -103,7 +103,8 @@ struct process_host {
     uint32_t last_worker;
     uint64_t last_stall;
     atomic_bool words_short; /* someone waits for a word */
-    pthread_cond_t answered;        /* some worker's `answering` is 0 */
+    uint32_t mailing;               /* requests whose ports are being sent: what has these ends after that */
+    pthread_cond_t answered;        /* some worker's `answering`, or `mailing`, is 0 */
     bool closed;                    /* it is dead: nothing is added */
     bool killed;                    /* by us, with `killed_for` */
     const char *killed_for;

@@ -99,8 +99,6 @@ static void release_body(void *owner)
 static enum muster_status open_mail(struct process_request *request, struct muster__request *base)
 {
     struct muster__port_message *mail = base->mail;
-    if (!mail || !mail->port_count)
-        return MUSTER_OK;
     if (mail->port_count > MUSTER__WIRE_PORT_LIMIT)
         return MUSTER_INVALID_ARGUMENT;
     request->ports = calloc(mail->port_count, sizeof *request->ports);
@@ -117,6 +115,25 @@ static enum muster_status open_mail(struct process_request *request, struct must
         mail->ports[i] = NULL;
     }
     return MUSTER_OK;
+}
+
+/* CLOSED: the host is dead, and the mail stays as it is.  Else end_mailing() comes once nobody but the list can give its
+ * ports back. */
+static enum muster_status begin_mailing(struct process_host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    bool closed = host->closed;
+    host->mailing += !closed;
+    pthread_mutex_unlock(&host->lock);
+    return closed ? MUSTER_CLOSED : MUSTER_OK;
+}
+
+static void end_mailing(struct process_host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    if (--host->mailing == 0)
+        pthread_cond_broadcast(&host->answered);
+    pthread_mutex_unlock(&host->lock);
 }
 
 /* The child never began the request.  What cannot be as it was stays NULL, which is sent as a closed one. */
@@ -272,7 +289,11 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
     }
     if (status == MUSTER_OK)
         status = pack_head(base, &head);
-    if (status == MUSTER_OK && base->kind != MUSTER__REQUEST_FETCH)
+    const bool has_ports = base->kind != MUSTER__REQUEST_FETCH && base->mail && base->mail->port_count;
+    if (status == MUSTER_OK && has_ports)
+        status = begin_mailing(host);
+    const bool is_mailing = status == MUSTER_OK && has_ports;
+    if (is_mailing)
         status = open_mail(request, base);
     if (status == MUSTER_OK)
         status = enlist(request);
@@ -291,6 +312,8 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
     } else if (base->http.body_stream) {
         send_body(request, base->http.body_stream);
     }
+    if (is_mailing)
+        end_mailing(host);
     muster__request_release(base);
     release(request);
     return status;
