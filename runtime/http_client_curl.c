@@ -904,8 +904,20 @@ static bool spawn_locked(void)
     return done;
 }
 
+static void lock_client(void)
+{
+    pthread_mutex_lock(&client.lock);
+}
+
+static void unlock_client(void)
+{
+    pthread_mutex_unlock(&client.lock);
+}
+
+/* A child that is forked while another thread holds the lock would never get it, and could not be refused. */
 static void initialize(void)
 {
+    MUSTER_CHECK(pthread_atfork(lock_client, unlock_client, unlock_client) == 0);
     MUSTER_CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 }
 
@@ -919,7 +931,6 @@ static bool ensure_thread_locked(void)
 {
     if (client.multi != NULL)
         return true;
-    prepare();
     client.multi = curl_multi_init();
     if (client.multi == NULL)
         return false;
@@ -1050,6 +1061,7 @@ static enum muster_status transfer_new(const struct muster__http_options *option
 static enum muster_status enqueue(struct muster__http_transfer *transfer)
 {
     enum muster_status status = MUSTER_OK;
+    prepare();
     pthread_mutex_lock(&client.lock);
     if (client.multi != NULL && client.process != getpid())
         status = MUSTER_FORKED;
