@@ -392,6 +392,13 @@ static bool send_signal(int pidfd, int signal)
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0u) == 0;
 }
 
+/* Perhaps nobody has asked how yet. */
+static bool has_ended(int pidfd)
+{
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    return poll(&end, 1, 0) == 1;
+}
+
 /* With what it started, where the kernel can name its group without a race. */
 static void kill_group(int pidfd)
 {
@@ -606,11 +613,12 @@ enum muster_status muster__process_kill(struct muster__process *process, int sig
         process->kill_when_spawned = true;
         status = MUSTER_OK;
     } else if (process->state == RUNNING || process->state == ORPHANED) {
+        bool ended = has_ended(process->pidfd); /* of something else, which will be told */
         if (send_signal(process->pidfd, signal))
             status = MUSTER_OK;
         else if (errno != ESRCH)
             status = errno == EINVAL ? MUSTER_INVALID_ARGUMENT : MUSTER_SYSTEM;
-        if (status == MUSTER_OK && signal != 0)
+        if (status == MUSTER_OK && signal != 0 && !ended)
             process->killed_with = signal;
     }
     pthread_mutex_unlock(&launcher->lock);
@@ -754,12 +762,13 @@ static void take_exited(struct muster__launcher *launcher, const struct connecti
                                          .cpu_limit_s = process->cpu_seconds,
                                          .children_limit = process->children,
                                          .lived_us = reply->lived_us};
-    if (reply->signal != 0 && process->killed_with == reply->signal)
-        report.cause = MUSTER__EXIT_KILLED;
-    else if (reply->memory_limit_hit != 0 && reply->signal == SIGKILL)
+    /* At a limit first: who notices that it is dying may kill it as well. */
+    if (reply->memory_limit_hit != 0 && reply->signal == SIGKILL)
         report.cause = MUSTER__EXIT_MEMORY_LIMIT;
     else if (reply->children_limit_hit != 0 && reply->signal == SIGKILL)
         report.cause = MUSTER__EXIT_CHILDREN_LIMIT;
+    else if (reply->signal != 0 && process->killed_with == reply->signal)
+        report.cause = MUSTER__EXIT_KILLED;
     tell_exited(process, &report);
     process_release(process);
 }

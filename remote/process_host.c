@@ -388,7 +388,7 @@ static void describe_death(struct process_host *host, const struct muster__exit_
     bool spoke = muster__last_words_reader_parse(&host->own.words, &words);
     size_t used = (size_t)muster__exit_describe(text, size, host->name, muster__process_pid(host->process),
                                                 report, spoke ? &words : NULL);
-    if (used < size && host->killed_for)
+    if (used < size && host->killed_for && !muster__exit_is_limit(report))
         used += (size_t)snprintf(text + used, size - used, " (%s)", host->killed_for);
     if (muster__error_tail_text(&host->own.errors, tail, sizeof tail) > 0 && used < size)
         snprintf(text + used, size - used, "; its standard error ended with: %s", tail);

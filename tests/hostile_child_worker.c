@@ -52,24 +52,41 @@ static void linger(void)
         pause();
 }
 
-/* Processes that stay. */
-static void start_children(struct muster_native *worker, struct muster_event *event, void *state)
+/* Processes that stay; how many it got. */
+static long fork_children(long wanted, int *ret_problem)
 {
-    long count = 0, wanted = number_of(event);
-    int problem = 0;
-    (void)worker;
-    (void)state;
-    while (count < wanted && !problem) {
+    long count = 0;
+    *ret_problem = 0;
+    while (count < wanted && !*ret_problem) {
         pid_t child = _Fork();
         if (child == 0)
             linger();
-        problem = child < 0 ? errno : 0;
-        count += !problem;
+        *ret_problem = child < 0 ? errno : 0;
+        count += !*ret_problem;
     }
+    return count;
+}
+
+static void start_children(struct muster_native *worker, struct muster_event *event, void *state)
+{
+    int problem;
+    (void)worker;
+    (void)state;
+    long count = fork_children(number_of(event), &problem);
     answer(event, problem, count);
 }
 
-/* A process that has left its session and lost its parent; its number. */
+/* More than it may have: it waits for its end. */
+static void crowd(struct muster_native *worker, struct muster_event *event, void *state)
+{
+    int problem;
+    (void)worker;
+    (void)state;
+    (void)fork_children(number_of(event), &problem);
+    linger();
+}
+
+/* A process that has left its session and lost its parent; its number, or 0: it was ended before it could tell. */
 static void leave(struct muster_native *worker, struct muster_event *event, void *state)
 {
     int ends[2];
@@ -90,11 +107,13 @@ static void leave(struct muster_native *worker, struct muster_event *event, void
             linger();
         _exit(1);
     }
-    int problem = child < 0 ? errno : read(ends[0], &self, sizeof self) == (ssize_t)sizeof self ? 0 : EIO;
+    int problem = child < 0 ? errno : 0;
+    close(ends[1]);
+    if (child > 0 && read(ends[0], &self, sizeof self) != (ssize_t)sizeof self)
+        self = 0;
     if (child > 0)
         waitpid(child, NULL, 0);
     close(ends[0]);
-    close(ends[1]);
     answer(event, problem, self);
 }
 
@@ -158,7 +177,7 @@ static void was_early(struct muster_native *worker, struct muster_event *event, 
 }
 
 static const struct muster_native_entry events[] = {
-    {"files", open_files}, {"children", start_children}, {"leave", leave},          {"spin", spin},
+    {"files", open_files}, {"children", start_children}, {"crowd", crowd}, {"leave", leave},          {"spin", spin},
     {"hog", hog},          {"break-out", break_out},     {"was-early", was_early},
 };
 

@@ -72,6 +72,27 @@ START_TEST(a_kill_is_known_to_be_ours_or_not)
 }
 END_TEST
 
+/* Its launcher stands still, so it is dead and nobody has heard of it. */
+START_TEST(a_kill_that_comes_too_late_is_not_what_it_died_of)
+{
+    struct muster__launcher *launcher = new_launcher();
+    struct test_host host;
+    spawn_host(launcher, &host, ARGUMENTS("stubborn"));
+    pid_t stopped = muster__launcher_pid(launcher);
+    kill(stopped, SIGSTOP);
+    kill(host.pid, SIGKILL);
+    struct pollfd end = {.fd = muster__process_pidfd(host.process), .events = POLLIN};
+    ck_assert_int_eq(poll(&end, 1, BOUND_MS), 1);
+    ck_assert_int_eq(muster__process_kill(host.process, SIGKILL), MUSTER_OK);
+    kill(stopped, SIGCONT);
+    see_exit(launcher, &host);
+    ck_assert_int_eq(host.report.cause, MUSTER__EXIT_BY_ITSELF);
+    ck_assert_int_eq(host.report.signal, SIGKILL);
+    end_host(&host);
+    muster__launcher_destroy(launcher);
+}
+END_TEST
+
 START_TEST(a_kill_before_it_runs_is_kept)
 {
     struct muster__launcher *launcher = new_launcher();
@@ -1132,6 +1153,7 @@ static void add_both_ways(Suite *suite, int way)
     TCase *ends = case_of(suite, "ends", "ends, copies", way);
     tcase_add_loop_test(ends, a_host_that_exits_tells_its_code, 0, 3);
     tcase_add_test(ends, a_kill_is_known_to_be_ours_or_not);
+    tcase_add_test(ends, a_kill_that_comes_too_late_is_not_what_it_died_of);
     tcase_add_test(ends, a_kill_before_it_runs_is_kept);
     tcase_add_test(ends, a_process_given_up_is_killed_and_not_heard_of);
     tcase_add_test(ends, destroying_the_launcher_ends_every_host);
