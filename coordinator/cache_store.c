@@ -263,45 +263,53 @@ static int write_job(struct muster__cache_store *store, struct muster__cache_job
 
 /* ---- what is read ---- */
 
-/* NULL: out of memory, or this one is damaged. */
-static struct muster_value *read_record(sqlite3_stmt *row)
+/* [record, head, bytes].  CORRUPT: it is damaged; NOMEM says nothing of it. */
+static int read_record(sqlite3_stmt *row, struct muster_value **ret_record)
 {
     const struct muster_bytes head = column_bytes(row, 1);
     struct muster_value *value = NULL;
-    if (!is_whole(row, head, 2) || muster_value_from_json(head.data, head.length, &value, NULL) != MUSTER_OK)
-        return NULL;
+    if (!is_whole(row, head, 2))
+        return SQLITE_CORRUPT;
+    enum muster_status status = muster_value_from_json(head.data, head.length, &value, NULL);
+    if (status != MUSTER_OK)
+        return status == MUSTER_NO_MEMORY ? SQLITE_NOMEM : SQLITE_CORRUPT;
     struct muster_value *record = muster_value_new_array();
     if (!record || muster_value_append(record, muster_value_new_number((double)column_number(row, 0))) != MUSTER_OK) {
         muster_value_release(value);
     } else if (muster_value_append(record, value) == MUSTER_OK &&
                muster_value_append(record, muster_value_new_number((double)column_number(row, 3))) == MUSTER_OK) {
-        return record;
+        *ret_record = record;
+        return SQLITE_OK;
     }
     muster_value_release(record);
-    return NULL;
+    return SQLITE_NOMEM;
 }
 
-/* Those that can be read; what cannot is counted. */
+/* Those that can be read; what is damaged is counted, and goes.  NULL: out of memory, and nothing went for that. */
 static struct muster_value *read_records(struct muster__cache_store *store, uint64_t cache, size_t *lost)
 {
     struct muster_value *list = muster_value_new_array();
     sqlite3_stmt *row = with_number(store, STATEMENT_RECORDS, cache);
-    int code = SQLITE_ROW;
-    while (list && (code = sqlite3_step(row)) == SQLITE_ROW) {
-        struct muster_value *record = read_record(row);
-        if (!record) {
+    int code = list ? SQLITE_ROW : SQLITE_NOMEM;
+    while (code == SQLITE_ROW && (code = sqlite3_step(row)) == SQLITE_ROW) {
+        struct muster_value *record = NULL;
+        int read = read_record(row, &record);
+        if (read == SQLITE_CORRUPT) {
             ++*lost;
             (void)remove_record(store, column_number(row, 0));
-        } else if (muster_value_append(list, record) != MUSTER_OK) {
-            break;
+        } else if (read != SQLITE_OK || muster_value_append(list, record) != MUSTER_OK) {
+            code = SQLITE_NOMEM;
         }
     }
-    *lost += code != SQLITE_DONE;
     (void)end_statement(row, code);
+    if (code == SQLITE_NOMEM) {
+        muster_value_release(list);
+        return NULL;
+    }
+    *lost += code != SQLITE_DONE;
     return list;
 }
 
-/* [cache, name, records]; NULL: out of memory. */
 static struct muster_value *read_cache(struct muster__cache_store *store, sqlite3_stmt *row, size_t *lost)
 {
     const struct muster_bytes name = column_bytes(row, 1);

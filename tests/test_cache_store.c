@@ -1,9 +1,13 @@
 /* tests/test_cache_store.c - caches on disk: what was answered is there after a restart or a kill, what is damaged is told
  * and the rest kept; over the far ends of host ports, and from scripts. */
 #include "tests/context_harness.h"
+#include "tests/failing_malloc.h"
+
+#include "coordinator/cache_store.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -548,6 +552,63 @@ START_TEST(a_kill_leaves_what_was_answered_and_nothing_in_part)
 }
 END_TEST
 
+/* ---- the store alone ---- */
+
+static sem_t job_ended;
+
+static void end_job(struct muster__cache_job *job)
+{
+    (void)job;
+    sem_post(&job_ended);
+}
+
+static void do_job(struct muster__cache_store *store, struct muster__cache_job *job)
+{
+    job->done = end_job;
+    bool is_taken = muster__cache_store_post(store, job);
+    while (is_taken && sem_wait(&job_ended) != 0)
+        ;
+    malloc_all_granted(); /* not earlier: Check allocates too, and malloc may still fail for the store's thread */
+    ck_assert(is_taken);
+}
+
+static void keep_notice(void *user_data, const char *text)
+{
+    (void)user_data;
+    snprintf(log_text, sizeof(log_text), "%s", text);
+}
+
+START_TEST(what_cannot_be_read_for_want_of_memory_is_not_damaged)
+{
+    log_text[0] = '\0';
+    sem_init(&job_ended, 0, 0);
+    struct muster__cache_store *store = muster__cache_store_new(folder, keep_notice, NULL);
+    struct muster__cache_job create = {.kind = MUSTER__CACHE_CREATE, .storage_key = "k", .name = "v1", .cache = 1};
+    do_job(store, &create);
+    ck_assert_int_eq(create.status, MUSTER_OK);
+    for (uint64_t id = 2; id < 5; id++) {
+        struct muster__cache_job put = {.kind = MUSTER__CACHE_PUT, .cache = 1, .record = id, .bytes = 10,
+                                        .value = json("{\"url\":\"http://a/\"}"), .body = muster_value_new_text("body")};
+        do_job(store, &put);
+        ck_assert_int_eq(put.status, MUSTER_OK);
+        muster_value_release(put.value);
+        muster_value_release((struct muster_value *)put.body);
+    }
+    WITH_EVERY_FAILURE(grants) {
+        struct muster__cache_job loaded = {.kind = MUSTER__CACHE_LOAD, .storage_key = "k"};
+        do_job(store, &loaded);
+        ck_assert_int_eq(loaded.status, malloc_has_failed ? MUSTER_NO_MEMORY : MUSTER_OK);
+        const struct muster_value *cache = muster_value_at(loaded.value, 0);
+        ck_assert_uint_eq(muster_value_count(muster_value_at(cache, 2)), malloc_has_failed ? 0 : 3);
+        ck_assert_str_eq(log_text, "");
+        muster_value_release(loaded.value);
+        muster_error_clean_up(&loaded.error);
+    }
+    muster__cache_store_close(store);
+    muster__cache_store_destroy(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cache_store");
@@ -556,6 +617,7 @@ int main(void)
     tcase_add_checked_fixture(tests, make_folder, remove_folder);
     tcase_add_test(tests, what_was_put_is_there_after_a_restart);
     tcase_add_test(tests, what_was_deleted_or_replaced_does_not_come_back);
+    tcase_add_test(tests, what_cannot_be_read_for_want_of_memory_is_not_damaged);
     tcase_add_test(tests, a_cache_that_was_deleted_can_be_read_by_those_who_have_it_until_they_end);
     tcase_add_test(tests, caches_stay_when_a_registration_goes);
     tcase_add_test(tests, what_a_storage_key_may_hold_counts_what_it_kept_before);
