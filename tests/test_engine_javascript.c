@@ -317,6 +317,18 @@ START_TEST(rejections_that_nobody_handles_are_reported_once)
 }
 END_TEST
 
+START_TEST(a_rejection_that_is_handled_after_all_is_told)
+{
+    start("const late = Promise.reject(new Error('late'));\n"
+          "onunhandledrejection = (e) => e.preventDefault();\n"
+          "onrejectionhandled = (e) => console.log(`${e.type} ${e.reason.message} ${e.promise === late} ${e.cancelable}`);\n"
+          "setTimeout(() => { late.catch(() => console.log('caught')); }, 1);");
+    fake_host_advance(&host, 5);
+    assert_console("info caught\ninfo rejectionhandled late true false\n");
+    ck_assert_uint_eq(host.report_count, 0);
+}
+END_TEST
+
 START_TEST(stacks_show_no_line_of_the_prelude)
 {
     start("setTimeout(function tick() { null.x; }, 1);");
@@ -757,6 +769,7 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, scripts_make_and_dispatch_events_of_their_own);
     tcase_add_test(tcase, an_uncaught_error_goes_to_error_listeners_first);
     tcase_add_test(tcase, rejections_that_nobody_handles_are_reported_once);
+    tcase_add_test(tcase, a_rejection_that_is_handled_after_all_is_told);
     tcase_add_test(tcase, stacks_show_no_line_of_the_prelude);
     tcase_add_test(tcase, anything_can_be_thrown);
     tcase_add_test(tcase, endless_recursion_is_an_error_of_the_script);
