@@ -2,7 +2,8 @@
  * wake-up is lost. */
 #include "remote/ring.h"
 
-#include <fcntl.h>
+#include "remote/sealed_file.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,6 @@
 #define MAGIC 0x474e524du /* "MRNG" */
 #define VERSION 1u
 #define HEADER 4096u
-#define NEVER_CODE 0x0008u /* MFD_NOEXEC_SEAL, since Linux 6.3 */
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* What each side writes is in a line of the cache of its own. */
 struct direction {
@@ -59,18 +58,6 @@ static bool is_length(uint32_t bytes)
 
 /* ---- life ---- */
 
-static int make_file(size_t size)
-{
-    int fd = memfd_create("muster-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING | NEVER_CODE);
-    if (fd < 0)
-        fd = memfd_create("muster-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd >= 0 && (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
 static enum muster_status new_end(uint32_t bytes, struct muster__ring **ret_ring)
 {
     struct muster__ring *ring = calloc(1, sizeof *ring);
@@ -104,7 +91,7 @@ enum muster_status muster__ring_new(uint32_t bytes, struct muster__ring **ret_ri
     enum muster_status status = new_end(bytes, &ring);
     if (status != MUSTER_OK)
         return status;
-    int fd = make_file(ring->size);
+    int fd = muster__sealed_file_new("muster-ring", ring->size);
     if (fd < 0 || !map(ring, fd, 0)) {
         if (fd >= 0)
             close(fd);
@@ -122,17 +109,14 @@ enum muster_status muster__ring_new(uint32_t bytes, struct muster__ring **ret_ri
     return MUSTER_OK;
 }
 
-/* The size tells the length of the rings, and is sealed: what the file says of itself has to agree.  It is sought, for behind
- * the wall nobody asks for more about a file (fstat may be newfstatat). */
+/* The size tells the length of the rings, and is sealed: what the file says of itself has to agree. */
 static bool is_ours(int fd, uint32_t *ret_bytes)
 {
-    int seals = fcntl(fd, F_GET_SEALS);
-    off_t size = lseek(fd, 0, SEEK_END);
-    if (seals < 0 || (seals & SEALS) != SEALS || size > (off_t)size_of(MUSTER__RING_BYTES_MOST) ||
-        size < (off_t)HEADER)
+    size_t size;
+    if (!muster__sealed_file_is(fd, &size) || size > size_of(MUSTER__RING_BYTES_MOST) || size < HEADER)
         return false;
     *ret_bytes = (uint32_t)(size - HEADER) / 2;
-    return is_length(*ret_bytes) && (off_t)size_of(*ret_bytes) == size;
+    return is_length(*ret_bytes) && size_of(*ret_bytes) == size;
 }
 
 enum muster_status muster__ring_attach(int fd, struct muster__ring **ret_ring)

@@ -5,19 +5,16 @@
  * "zero or not" is believed. */
 #include "remote/shared_memory.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "remote/sealed_file.h"
 #include "runtime/check.h"
 
 #define MAGIC 0x4d48534du /* "MSHM" */
 #define VERSION 1u
-#define NEVER_CODE 0x0008u /* MFD_NOEXEC_SEAL, since Linux 6.3 */
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct layout {
     uint32_t magic, version, words, zero;
@@ -50,18 +47,6 @@ static uint32_t pieces_of(uint32_t words)
     return (words + 63) / 64;
 }
 
-static int make_file(size_t size)
-{
-    int fd = memfd_create("muster-started", MFD_CLOEXEC | MFD_ALLOW_SEALING | NEVER_CODE);
-    if (fd < 0)
-        fd = memfd_create("muster-started", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd >= 0 && (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
 static bool map(struct muster__shared_memory *memory)
 {
     void *address = mmap(NULL, memory->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
@@ -82,7 +67,9 @@ enum muster_status muster__shared_memory_new(uint32_t words,
     memory->fd = -1;
     memory->taken = calloc(pieces_of(words), sizeof *memory->taken);
     enum muster_status status = memory->taken == NULL ? MUSTER_NO_MEMORY : MUSTER_SYSTEM;
-    if (memory->taken == NULL || (memory->fd = make_file(memory->size)) < 0 || !map(memory)) {
+    if (memory->taken != NULL)
+        memory->fd = muster__sealed_file_new("muster-started", memory->size);
+    if (memory->fd < 0 || !map(memory)) {
         muster__shared_memory_destroy(memory);
         return status;
     }
@@ -173,22 +160,10 @@ uint64_t muster__shared_memory_heartbeat(const struct muster__shared_memory *mem
 
 /* ---- in the host ---- */
 
-static bool is_ours(int fd, size_t *ret_size)
-{
-    struct stat status;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status) < 0 ||
-        status.st_size < (off_t)size_of(1) ||
-        status.st_size > (off_t)size_of(MUSTER__SHARED_MEMORY_WORDS_MAX))
-        return false;
-    *ret_size = (size_t)status.st_size;
-    return true;
-}
-
 enum muster_status muster__shared_memory_attach(int fd, struct muster__shared_memory **ret_memory)
 {
     size_t size;
-    if (!is_ours(fd, &size))
+    if (!muster__sealed_file_is(fd, &size) || size < size_of(1) || size > size_of(MUSTER__SHARED_MEMORY_WORDS_MAX))
         return MUSTER_INVALID_ARGUMENT;
     struct muster__shared_memory *memory = calloc(1, sizeof *memory);
     if (memory == NULL)
