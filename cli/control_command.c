@@ -82,13 +82,9 @@ bool muster__control_command_read(struct muster__control_command *command, int a
     }
     if (!command->help && command->operand_count >= usage->least && command->operand_count <= usage->most)
         return true;
-    fprintf(command->help ? stdout : stderr, "usage: %s\n", usage->text);
-    if (command->help) {
-        struct muster__option options[OPTIONS_MOST];
-        putchar('\n');
-        muster__options_print(stdout, options, list_options(command, usage, options));
-    }
-    command->code = command->help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
+    struct muster__option options[OPTIONS_MOST];
+    const size_t count = list_options(command, usage, options);
+    command->code = muster__options_explain(command->help, usage->text, NULL, options, count);
     return false;
 }
 

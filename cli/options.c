@@ -174,16 +174,25 @@ bool muster__options_read(int argc, char **argv, const struct muster__option *op
 
 #define HELP_COLUMN 34
 
-void muster__options_print(FILE *to, const struct muster__option *options, size_t count)
+static void print_option(const struct muster__option *option)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct muster__option *option = &options[i];
-        int width = fprintf(to, "  %s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
-        if (width > HELP_COLUMN - 2)
-            width = fprintf(to, "\n") - 1;
-        for (const char *line = option->help, *end; line; line = end ? end + 1 : NULL, width = 0) {
-            end = strchr(line, '\n');
-            fprintf(to, "%*s%.*s\n", HELP_COLUMN - width, "", end ? (int)(end - line) : (int)strlen(line), line);
-        }
+    int width = printf("  %s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
+    if (width > HELP_COLUMN - 2)
+        width = printf("\n") - 1;
+    for (const char *line = option->help, *end; line; line = end ? end + 1 : NULL, width = 0) {
+        end = strchr(line, '\n');
+        printf("%*s%.*s\n", HELP_COLUMN - width, "", end ? (int)(end - line) : (int)strlen(line), line);
     }
+}
+
+int muster__options_explain(bool is_help, const char *usage, const char *about, const struct muster__option *options,
+                            size_t count)
+{
+    fprintf(is_help ? stdout : stderr, "usage: %s\n", usage);
+    if (!is_help)
+        return MUSTER__EXIT_USAGE;
+    printf("\n%s%s", about ? about : "", about ? "\n\n" : "");
+    for (size_t i = 0; i < count; i++)
+        print_option(&options[i]);
+    return MUSTER__EXIT_OK;
 }

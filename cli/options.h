@@ -4,8 +4,6 @@
 
 #include "runtime/base.h"
 
-#include <stdio.h>
-
 /* Exit codes of the command. */
 enum { MUSTER__EXIT_OK = 0, MUSTER__EXIT_FAILED = 1, MUSTER__EXIT_USAGE = 2, MUSTER__EXIT_TIMED_OUT = 124 };
 
@@ -36,8 +34,10 @@ struct muster__option {
  * front of argv[1].  false: told on standard error what is wrong, with the nearest option. */
 bool muster__options_read(int argc, char **argv, const struct muster__option *options, size_t count,
                           const char *usage, int *ret_operands);
-/* For --help. */
-void muster__options_print(FILE *to, const struct muster__option *options, size_t count);
+/* The usage alone, on standard error; or, if that is what was asked for, the help on standard output: `about`, unless NULL,
+ * and the options.  Answers the exit code. */
+int muster__options_explain(bool is_help, const char *usage, const char *about, const struct muster__option *options,
+                            size_t count);
 /* "300ms", "30s", "5m", "1h".  false: it is none. */
 bool muster__parse_time(const char *text, uint64_t *ret_ms);
 bool muster__parse_bytes(const char *text, size_t *ret_bytes);

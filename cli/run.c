@@ -659,14 +659,9 @@ int muster__command_run(int argc, char **argv)
     if (!muster__options_read(argc, argv, options, sizeof(options) / sizeof(*options), muster__run_usage,
                               &operands))
         return MUSTER__EXIT_USAGE;
-    if (help || !operands) {
-        fprintf(help ? stdout : stderr, "usage: %s\n", muster__run_usage);
-        if (help) {
-            puts("\nArguments are in muster.args.\n");
-            muster__options_print(stdout, options, sizeof(options) / sizeof(*options));
-        }
-        return help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
-    }
+    if (help || !operands)
+        return muster__options_explain(help, muster__run_usage, "Arguments are in muster.args.", options,
+                                       sizeof(options) / sizeof(*options));
     if (!read_type(&run) || !read_hosting(&run) || !give_settings(&run))
         return MUSTER__EXIT_USAGE;
     run.script = argv[1];

@@ -344,14 +344,10 @@ int muster__command_serve(int argc, char **argv)
     if (!muster__options_read(argc, argv, options, sizeof(options) / sizeof(*options), muster__serve_usage,
                               &operands))
         return MUSTER__EXIT_USAGE;
-    if (help || operands != 1) {
-        fprintf(help ? stdout : stderr, "usage: %s\n", muster__serve_usage);
-        if (help) {
-            puts("\nAPP is a script, with the scope /, or a folder with muster.json.\n");
-            muster__options_print(stdout, options, sizeof(options) / sizeof(*options));
-        }
-        return help ? MUSTER__EXIT_OK : MUSTER__EXIT_USAGE;
-    }
+    if (help || operands != 1)
+        return muster__options_explain(help, muster__serve_usage,
+                                       "APP is a script, with the scope /, or a folder with muster.json.", options,
+                                       sizeof(options) / sizeof(*options));
     /* Before any thread exists, so that all inherit it: only the main thread hears of these two. */
     sigemptyset(&serve.signals);
     sigaddset(&serve.signals, SIGTERM);
