@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "remote/wire_codec.h"
+#include "runtime/utf8.h"
 
 #define NO_TEXT 0xffffffffu
 
@@ -178,32 +179,6 @@ void muster__wire_bytes(struct muster__wire_codec *codec, struct muster_bytes *f
 
 /* ---- text ---- */
 
-static bool is_continuation(unsigned char byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-/* Bytes of the UTF-8 sequence at `data`; 0: there is none. */
-static size_t sequence(const unsigned char *data, size_t length)
-{
-    unsigned char first = data[0];
-    if (first < 0x80)
-        return 1;
-    if (first < 0xc2 || first > 0xf4)
-        return 0;
-    size_t size = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (length < size || !is_continuation(data[1]))
-        return 0;
-    /* No overlong forms, no surrogates, nothing above U+10FFFF. */
-    if ((first == 0xe0 && data[1] < 0xa0) || (first == 0xed && data[1] > 0x9f) ||
-        (first == 0xf0 && data[1] < 0x90) || (first == 0xf4 && data[1] > 0x8f))
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if (!is_continuation(data[i]))
-            return 0;
-    return size;
-}
-
 /* Length of the longest prefix that is UTF-8. */
 static size_t utf8_prefix(const char *text, size_t length)
 {
@@ -218,7 +193,7 @@ static size_t utf8_prefix(const char *text, size_t length)
                 continue;
             }
         }
-        size_t size = sequence(data + i, length - i);
+        size_t size = muster__utf8_sequence(data + i, length - i);
         if (size == 0)
             break;
         i += size;
@@ -238,9 +213,9 @@ static void put_repaired(struct muster__wire_codec *codec, const char *text, siz
         text += good;
         length -= good;
         /* What stopped it is the limit, or a bad byte. */
-        if (length == 0 || left < 3 || sequence((const unsigned char *)text, length) > left)
+        if (length == 0 || left < 3 || muster__utf8_sequence((const unsigned char *)text, length) > left)
             return;
-        if (sequence((const unsigned char *)text, length) == 0) {
+        if (muster__utf8_sequence((const unsigned char *)text, length) == 0) {
             put(codec, "\xef\xbf\xbd", 3);
             left -= 3;
             text++;

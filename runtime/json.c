@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/json_internal.h"
+#include "runtime/utf8.h"
 #include "runtime/value_internal.h"
 
 /* ---- reading ---- */
@@ -140,23 +141,6 @@ void muster__json_put_text(struct muster__json_text *json, const char *text)
     muster__json_put(json, text, strlen(text));
 }
 
-/* The length of the UTF-8 sequence at `text`; 0: it is none (overlong, surrogate, torn). */
-static size_t sequence_length(const unsigned char *text, size_t left)
-{
-    unsigned char first = text[0];
-    if (first < 0x80)
-        return 1;
-    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || left < length)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_overlong = (first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90);
-    bool is_outside = (first == 0xed && text[1] > 0x9f) || (first == 0xf4 && text[1] > 0x8f);
-    return is_overlong || is_outside ? 0 : length;
-}
-
 static void put_escape(struct muster__json_text *json, unsigned char c)
 {
     char text[8];
@@ -190,7 +174,7 @@ void muster__json_put_string(struct muster__json_text *json, const char *data, s
     muster__json_put(json, "\"", 1);
     size_t plain = 0; /* from here to `i` nothing needs a change */
     for (size_t i = 0; i < length && !json->failed;) {
-        size_t step = sequence_length(text + i, length - i);
+        size_t step = muster__utf8_sequence(text + i, length - i);
         if (step > 1 || (step == 1 && text[i] >= 0x20 && text[i] != '"' && text[i] != '\\')) {
             i += step;
             continue;

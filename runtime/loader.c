@@ -18,6 +18,7 @@
 #include "runtime/native.h"
 #include "runtime/script_fetch.h"
 #include "runtime/source_map.h"
+#include "runtime/utf8.h"
 
 #define MOST_TEXT ((size_t)64 << 20)
 #define MOST_DEPTH 256
@@ -263,28 +264,11 @@ static bool looks_like_a_module(const char *text, size_t length)
 
 /* ---- text ---- */
 
-/* The length of the sequence of UTF-8 at `text`; 0: it is none. */
-static size_t sequence_at(const unsigned char *text, size_t left)
-{
-    unsigned char first = text[0];
-    if (first < 0x80)
-        return 1;
-    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_overlong = (first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90);
-    bool is_outside = (first == 0xed && text[1] > 0x9f) || (first == 0xf4 && text[1] > 0x8f);
-    return is_overlong || is_outside ? 0 : length;
-}
-
 static size_t count_bad_bytes(const char *text, size_t length)
 {
     size_t bad = 0;
     for (size_t i = 0; i < length;) {
-        size_t size = sequence_at((const unsigned char *)text + i, length - i);
+        size_t size = muster__utf8_sequence((const unsigned char *)text + i, length - i);
         bad += size == 0;
         i += size == 0 ? 1 : size;
     }
@@ -302,7 +286,7 @@ static bool repair_text(struct muster__script *script)
     if (text == NULL)
         return false;
     for (size_t i = 0; i < script->length;) {
-        size_t size = sequence_at((const unsigned char *)script->text + i, script->length - i);
+        size_t size = muster__utf8_sequence((const unsigned char *)script->text + i, script->length - i);
         memcpy(text + length, size == 0 ? "\xef\xbf\xbd" : script->text + i, size == 0 ? 3 : size);
         length += size == 0 ? 3 : size;
         i += size == 0 ? 1 : size;
