@@ -255,6 +255,23 @@ void muster_clone_document_destroy(struct muster_clone_document *document)
     free(document);
 }
 
+/* ---- tables ---- */
+
+bool muster__clone_make_room(void *table, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return true;
+    void *old;
+    memcpy(&old, table, sizeof old);
+    size_t more = *room == 0 ? 16 : *room * 2;
+    void *bigger = more > SIZE_MAX / size ? NULL : realloc(old, more * size);
+    if (bigger == NULL)
+        return false;
+    memcpy(table, &bigger, sizeof bigger);
+    *room = more;
+    return true;
+}
+
 /* ---- text ---- */
 
 bool muster__clone_is_ascii(const char *text, size_t length)

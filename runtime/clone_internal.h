@@ -197,6 +197,9 @@ bool muster__clone_text_from_utf16(struct muster__clone_arena *arena, const void
 bool muster__clone_text_from_latin1(struct muster__clone_arena *arena, const char *bytes, size_t length,
                                     struct muster_clone_node *ret_text);
 void muster__clone_arena_clean_up(struct muster__clone_arena *arena);
+/* Of a malloc'ed table of `size` bytes an entry, which `table` points to: room for one behind `count`.  False: out of
+ * memory, and the table is as it was. */
+bool muster__clone_make_room(void *table, size_t count, size_t *room, size_t size);
 /* `hint`: how many bytes are expected.  NULL: out of memory. */
 struct muster_clone_document *muster__clone_document_new(size_t hint);
 /* Without content again, for the next value of a writer. */

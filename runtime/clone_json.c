@@ -78,15 +78,9 @@ static void pay(struct walk *walk, size_t nodes)
 
 static void open_container(struct walk *walk, const struct muster_clone_node *node, enum muster__clone_step step)
 {
-    if (walk->depth == walk->frame_room) {
-        size_t room = walk->frame_room == 0 ? 16 : walk->frame_room * 2;
-        struct frame *frames = realloc(walk->frames, room * sizeof *frames);
-        if (frames == NULL) {
-            walk->json.failed = true;
-            return;
-        }
-        walk->frames = frames;
-        walk->frame_room = room;
+    if (!muster__clone_make_room(&walk->frames, walk->depth, &walk->frame_room, sizeof *walk->frames)) {
+        walk->json.failed = true;
+        return;
     }
     bool is_inside_repeated = walk->depth > 0 && walk->frames[walk->depth - 1].is_repeated;
     bool was_met = (walk->objects[*node->body] & MET) != 0;

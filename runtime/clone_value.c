@@ -33,21 +33,6 @@ struct value_walk {
     const char *fault; /* what cannot be; a literal */
 };
 
-static bool grow(void *table, size_t count, size_t *room, size_t size)
-{
-    if (count < *room)
-        return true;
-    void *old;
-    memcpy(&old, table, sizeof old);
-    size_t more = *room == 0 ? 16 : *room * 2;
-    void *bigger = more > SIZE_MAX / size ? NULL : realloc(old, more * size);
-    if (bigger == NULL)
-        return false;
-    memcpy(table, &bigger, sizeof bigger);
-    *room = more;
-    return true;
-}
-
 static void emit_string(struct value_walk *walk, const char *text, size_t length)
 {
     int flags = muster__clone_text_flags(text, length);
@@ -70,7 +55,7 @@ static void emit_bytes(struct value_walk *walk, const struct muster_value *value
     bool is_raw = walk->options.raw_from > 0 && bytes.length >= walk->options.raw_from;
     muster__clone_emit_byte(&walk->emitter, is_raw ? TAG_BUFFER_SIDE : TAG_BUFFER);
     if (is_raw) {
-        if (!grow(&walk->side, walk->side_count, &walk->side_room, sizeof *walk->side)) {
+        if (!muster__clone_make_room(&walk->side, walk->side_count, &walk->side_room, sizeof *walk->side)) {
             walk->emitter.failed = true;
             return;
         }
@@ -144,7 +129,7 @@ static void open_container(struct value_walk *walk, const struct muster_value *c
     }
     if (count == 0)
         return;
-    if (grow(&walk->frames, walk->depth, &walk->frame_room, sizeof *walk->frames))
+    if (muster__clone_make_room(&walk->frames, walk->depth, &walk->frame_room, sizeof *walk->frames))
         walk->frames[walk->depth++] = (struct value_frame){.container = container};
     else
         walk->emitter.failed = true;
@@ -539,7 +524,7 @@ static struct muster_value *container_value(struct tree_walk *walk, const struct
     struct muster_value *value = is_object ? muster_value_new_object() : muster_value_new_array();
     if (value == NULL)
         return no_memory(walk);
-    if (!grow(&walk->frames, walk->depth, &walk->frame_room, sizeof *walk->frames)) {
+    if (!muster__clone_make_room(&walk->frames, walk->depth, &walk->frame_room, sizeof *walk->frames)) {
         muster_value_release(value);
         return no_memory(walk);
     }

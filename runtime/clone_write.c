@@ -121,19 +121,10 @@ static bool is_ready(struct muster_clone_writer *writer)
 static bool make_room(struct muster_clone_writer *writer, void *table, size_t count, size_t *room,
                       size_t size)
 {
-    if (count < *room)
-        return true;
-    void *old;
-    memcpy(&old, table, sizeof old);
-    size_t more = *room == 0 ? 16 : *room * 2;
-    void *bigger = more > SIZE_MAX / size ? NULL : realloc(old, more * size);
-    if (bigger == NULL) {
+    bool has_room = muster__clone_make_room(table, count, room, size);
+    if (!has_room)
         no_memory(writer);
-        return false;
-    }
-    memcpy(table, &bigger, sizeof bigger);
-    *room = more;
-    return true;
+    return has_room;
 }
 
 static void *allocate(struct muster_clone_writer *writer, size_t size)
