@@ -209,25 +209,10 @@ enum muster_status muster_call(struct muster *muster, const char *scope, const c
 static bool copy_request(struct muster_handle *handle, const struct muster_http_request *from)
 {
     const struct muster_bytes name = {handle->name, strlen(handle->name)};
-    char *at;
     struct muster_header *headers =
-        muster__request_copy_headers(from->headers, from->header_count,
-                                     name.length + from->method.length + from->url.length +
-                                         from->client_id.length + from->body.length + 5, /* each terminated */
-                                     &at);
+        muster__request_copy_http(from, name, &handle->request.http, &handle->request.name);
     if (!headers)
         return false;
-    struct muster_http_request *to = &handle->request.http;
-    *to = *from;
-    to->headers = headers;
-    to->method.data = muster__request_put_text(&at, from->method);
-    to->url.data = muster__request_put_text(&at, from->url);
-    to->client_id.data = muster__request_put_text(&at, from->client_id);
-    if (from->body.data)
-        to->body.data = muster__request_put_text(&at, from->body);
-    if (from->body_stream)
-        muster_stream_acquire(from->body_stream);
-    handle->request.name = muster__request_put_text(&at, name);
     free(handle->name);
     handle->name = (char *)headers;
     return true;

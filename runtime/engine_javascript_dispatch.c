@@ -108,23 +108,8 @@ static const struct muster__request_class dispatch_class = {.settled = settled, 
 
 static bool copy_http(struct muster__js_dispatch *dispatch, const struct muster_http_request *from)
 {
-    char *at;
-    dispatch->memory = muster__request_copy_headers(
-        from->headers, from->header_count,
-        from->method.length + from->url.length + from->client_id.length + from->body.length + 4, &at);
-    if (!dispatch->memory)
-        return false;
-    struct muster_http_request *to = &dispatch->request.http;
-    *to = *from;
-    to->headers = dispatch->memory;
-    to->method.data = muster__request_put_text(&at, from->method);
-    to->url.data = muster__request_put_text(&at, from->url);
-    to->client_id.data = muster__request_put_text(&at, from->client_id);
-    if (from->body.data)
-        to->body.data = muster__request_put_text(&at, from->body);
-    if (from->body_stream)
-        muster_stream_acquire(from->body_stream);
-    return true;
+    dispatch->memory = muster__request_copy_http(from, (struct muster_bytes){NULL, 0}, &dispatch->request.http, NULL);
+    return dispatch->memory != NULL;
 }
 
 enum muster_status muster__js_dispatch_start(struct muster__js_fetch *fetch,

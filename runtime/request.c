@@ -104,3 +104,26 @@ struct muster_header *muster__request_copy_headers(const struct muster_header *f
     *ret_rest = at;
     return headers;
 }
+
+struct muster_header *muster__request_copy_http(const struct muster_http_request *from, struct muster_bytes name,
+                                                struct muster_http_request *ret_http, const char **ret_name)
+{
+    char *at;
+    const size_t more = from->method.length + from->url.length + from->client_id.length + from->body.length +
+                        name.length + 5; /* each is terminated */
+    struct muster_header *headers = muster__request_copy_headers(from->headers, from->header_count, more, &at);
+    if (!headers)
+        return NULL;
+    *ret_http = *from;
+    ret_http->headers = headers;
+    ret_http->method.data = muster__request_put_text(&at, from->method);
+    ret_http->url.data = muster__request_put_text(&at, from->url);
+    ret_http->client_id.data = muster__request_put_text(&at, from->client_id);
+    if (from->body.data)
+        ret_http->body.data = muster__request_put_text(&at, from->body);
+    if (from->body_stream)
+        muster_stream_acquire(from->body_stream);
+    if (ret_name)
+        *ret_name = muster__request_put_text(&at, name);
+    return headers;
+}

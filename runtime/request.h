@@ -90,6 +90,11 @@ bool muster__request_is_settled(const struct muster__request *request);
  * texts, then *ret_rest with room for `more` bytes.  The caller frees it with free().  NULL: out of memory. */
 struct muster_header *muster__request_copy_headers(const struct muster_header *from, size_t count, size_t more,
                                                    char **ret_rest);
+/* Thread: any.  A deep copy of a whole request, with `name` behind its texts if *ret_name is wanted: one block, which
+ * begins with the headers and is freed with free(); its stream gets a reference.  NULL: out of memory, and *ret_http is
+ * untouched. */
+struct muster_header *muster__request_copy_http(const struct muster_http_request *from, struct muster_bytes name,
+                                                struct muster_http_request *ret_http, const char **ret_name);
 /* Thread: any.  Copies to *at, which moves on, length + 1 bytes: terminated. */
 char *muster__request_put_text(char **at, struct muster_bytes bytes);
 
