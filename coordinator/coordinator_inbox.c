@@ -13,8 +13,8 @@
 
 #include "coordinator/store_keeper.h"
 #include "coordinator/sync.h"
+#include "runtime/thread.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 static _Thread_local bool is_coordinator;
@@ -283,7 +283,6 @@ static void leave_instances(struct muster *muster)
 enum muster_status muster__coordinator_start(struct muster *muster, struct muster_error *error)
 {
     pthread_condattr_t monotonic;
-    sigset_t all, old;
     pthread_mutex_init(&muster->inbox.lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -298,12 +297,8 @@ enum muster_status muster__coordinator_start(struct muster *muster, struct muste
     if (status != MUSTER_OK)
         return status;
     muster->inbox.until_us = next_deadline(muster);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&muster->own.thread, NULL, coordinator_main, muster);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    muster->own.running = !failed;
-    return failed ? MUSTER_SYSTEM : MUSTER_OK;
+    muster->own.running = muster__thread_start(&muster->own.thread, NULL, coordinator_main, muster) == 0;
+    return muster->own.running ? MUSTER_OK : MUSTER_SYSTEM;
 }
 
 void muster__coordinator_join(struct muster *muster)

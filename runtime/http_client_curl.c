@@ -12,7 +12,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 
 #include "runtime/check.h"
+#include "runtime/thread.h"
 
 #define IDLE_MS 5000
 #define CONNECT_TIMEOUT_US 30000000
@@ -888,16 +888,12 @@ static void read_settings_locked(void)
 
 static bool spawn_locked(void)
 {
-    sigset_t all, before;
     pthread_attr_t attributes;
     pthread_t thread;
     if (pthread_attr_init(&attributes) != 0)
         return false;
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* the threads of its resolver have its mask as well */
-    bool done = pthread_create(&thread, &attributes, run, NULL) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    bool done = muster__thread_start(&thread, &attributes, run, NULL) == 0;
     pthread_attr_destroy(&attributes);
     if (done)
         (void)pthread_setname_np(thread, "muster-http");
