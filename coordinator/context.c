@@ -11,6 +11,7 @@
 #include "coordinator/context_worker.h"
 #include "coordinator/registrations.h"
 #include "coordinator/shared_workers.h"
+#include "runtime/hash.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,9 +29,7 @@
 
 static uint64_t hash_name(uint64_t seed, const char *name)
 {
-    uint64_t hash = seed ^ 14695981039346656037ull;
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 1099511628211ull;
+    uint64_t hash = muster__hash_text(seed, name);
     return hash ^ hash >> 32; /* the map looks at the low bits */
 }
 

@@ -3,18 +3,11 @@
 #include "coordinator/coordinator_internal.h"
 
 #include "coordinator/hosting.h"
+#include "runtime/hash.h"
 
 #include <stdlib.h>
 
 /* ---- placement; and what a version has to bear that killed its process ---- */
-
-static uint64_t hash_text(const char *text)
-{
-    uint64_t hash = 14695981039346656037ull;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211ull;
-    return hash;
-}
 
 struct muster__pause {
     struct muster__pause *next;
@@ -27,7 +20,7 @@ static struct muster__core_event place(struct muster *muster, struct muster__ins
     struct muster_placement_request request = {
         .size = sizeof(request),
         .id = instance->id,
-        .key = hash_text(instance->version->scope),
+        .key = muster__hash_text(0, instance->version->scope),
         .requester = muster->local_host,
     };
     muster__hosting_ask(instance->version, alone, &request);

@@ -7,16 +7,13 @@
 #include <string.h>
 
 #include "coordinator/core_internal.h"
+#include "runtime/hash.h"
 
 /* ---- scopes ---- */
 
 static uint64_t hash_text(const char *text)
 {
-    uint64_t hash = 0xcbf29ce484222325ULL;
-    for (; *text != '\0'; text++) {
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3ULL;
-    }
-    return hash | 1; /* a map's key is never 0 */
+    return muster__hash_text(0, text) | 1; /* a map's key is never 0 */
 }
 
 struct muster__core_scope *muster__core_scope_find(const struct muster__core *core, const char *name)

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "runtime/check.h"
+#include "runtime/hash.h"
 
 #define MAGIC 0x57544c4du /* "MLTW" */
 #define VERSION 1u
@@ -163,10 +164,7 @@ static uint64_t registers_of(const void *context)
     const void *bytes = user;
     size_t length = 0; /* then only the number of faults counts */
 #endif
-    uint64_t digest = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < length; i++)
-        digest = (digest ^ ((const uint8_t *)bytes)[i]) * UINT64_C(1099511628211);
-    return digest;
+    return muster__hash_bytes(0, bytes, length);
 }
 
 /* By way of a pipe: write() answers EFAULT where we would fault. */

@@ -5,6 +5,8 @@
  * for the bytes, which hang in a userdata: an error may be raised anywhere and leaks nothing. */
 #include "runtime/engine_lua_clone.h"
 
+#include "runtime/hash.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -637,14 +639,6 @@ static void write_key(const struct writer *w, bool is_array)
         write_narrow(to, text, length, units);
 }
 
-static uint32_t hash_of(const unsigned char *data, size_t length)
-{
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ data[i]) * 16777619u;
-    return hash;
-}
-
 /* Open addressing; a shape without length is a free place. */
 static struct shape *find_shape(const struct writer *w, uint32_t hash)
 {
@@ -693,7 +687,7 @@ static void put_shape(struct writer *w, lua_Integer count)
     }
     if (2 * (w->shape_count + 1) > w->shape_room)
         grow_shapes(w);
-    uint32_t hash = hash_of(w->keys->data, w->keys->length);
+    uint32_t hash = (uint32_t)muster__hash_bytes(0, w->keys->data, w->keys->length);
     struct shape *shape = find_shape(w, hash);
     if (shape->length > 0) {
         put_varint(w, (uint64_t)shape->number + 2);

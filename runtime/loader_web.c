@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "runtime/check.h"
+#include "runtime/hash.h"
 
 #define BUCKETS 64
 
@@ -32,10 +33,7 @@ static size_t length_of(const char *url)
 
 static struct entry **bucket_of(const char *url)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0, length = length_of(url); i < length; i++)
-        hash = (hash ^ (unsigned char)url[i]) * 16777619u;
-    return &registry.buckets[hash % BUCKETS];
+    return &registry.buckets[muster__hash_bytes(0, url, length_of(url)) % BUCKETS];
 }
 
 /* The place that points to it, or to NULL. */

@@ -1,6 +1,8 @@
 /* runtime/port_account.c - see port_account.h. */
 #include "runtime/port_account.h"
 
+#include "runtime/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,10 +27,7 @@ void muster__port_account_give_back(struct muster__port_account *account)
 
 static struct muster__port_account **list_of(struct muster__port_accounts *accounts, const char *name)
 {
-    uint32_t hash = 2166136261u;
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 16777619u;
-    return &accounts->lists[hash % MUSTER__PORT_ACCOUNT_LISTS];
+    return &accounts->lists[muster__hash_text(0, name) % MUSTER__PORT_ACCOUNT_LISTS];
 }
 
 static struct muster__port_account *account_new(const char *name, size_t limit)
