@@ -3,57 +3,15 @@
  * What is there, and what matches, is known here, at once; the disk follows.  With a state folder the caches of a storage
  * key are read when a context first asks for one of them, and what was asked waits meanwhile.  A change is answered when
  * it is on the disk; one that fails is taken back. */
-#include "coordinator/caches.h"
-
-#include "coordinator/cache_store.h"
+#include "coordinator/caches_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What all caches of a storage key may hold, bodies and what is said of them, unless the instance says otherwise. */
-#define CACHE_BYTES_DEFAULT ((size_t)256 << 20)
 /* Bodies on the disk that are kept in memory as well: small ones, of all storage keys so much. */
 #define KEPT_BODY_MAX ((size_t)64 << 10)
 #define KEPT_BYTES_MAX ((size_t)32 << 20)
-/* What a record takes beside its body, about. */
-#define RECORD_BYTES 1024
 #define CACHES_MAX 10000 /* of a storage key */
-
-struct storage {
-    struct muster__named named;
-    struct muster *muster;
-    char *key;
-    struct muster__link caches; /* in order of creation */
-    struct muster__link wishes; /* that wait until it was read */
-    size_t bytes, count;
-    bool is_ready, is_stored;
-};
-
-struct cache {
-    struct muster__link link; /* of its storage's; in no list: it was deleted */
-    struct muster__link records;
-    struct storage *storage;
-    char *name;
-    uint64_t number;     /* on the disk; 0: in memory alone */
-    unsigned references; /* its storage's, of each context that has it open, and of jobs */
-    bool is_deleted;
-};
-
-struct record {
-    struct muster__link link;
-    uint64_t id;
-    struct muster_value *head, *body; /* body: NULL: none, or on the disk */
-    size_t bytes;
-    uint32_t url_hash, bare_hash; /* of its URL, and of that without its search: most do not match */
-    bool is_stored; /* the body is on the disk, too */
-};
-
-/* A context's name for a cache. */
-struct open_cache {
-    struct muster__link link;
-    uint64_t id;
-    struct cache *cache;
-};
 
 /* What a context wants of CacheStorage. */
 struct wish {
@@ -62,25 +20,6 @@ struct wish {
     struct muster__pending *pending;
     char name[];
 };
-
-/* A job of the store's, and who waits for it. */
-struct job {
-    struct muster__link link; /* of the worlds' */
-    struct muster__message message;
-    struct muster__cache_job job;
-    struct muster *muster;
-    struct storage *storage;
-    struct cache *cache; /* referenced; may be NULL */
-    struct muster__pending *pending; /* may be NULL */
-    struct muster_value *body; /* that is put */
-    struct muster_value *answer;
-    struct muster__link replaced; /* records; they come back if it fails */
-    uint64_t removed[];
-};
-
-#define EACH(type, at, list)                                                                       \
-    for (struct type *at = MUSTER_CONTAINER_OF((list)->next, struct type, link), *next_##at;       \
-         next_##at = MUSTER_CONTAINER_OF(at->link.next, struct type, link), &at->link != (list); at = next_##at)
 
 /* ---- what there is ---- */
 
@@ -140,7 +79,7 @@ static void drop_body(struct muster__worlds *worlds, struct record *record)
     record->body = NULL;
 }
 
-static void record_free(struct muster__worlds *worlds, struct record *record)
+void muster__caches_record_free(struct muster__worlds *worlds, struct record *record)
 {
     drop_body(worlds, record);
     muster_value_release(record->head);
@@ -151,44 +90,19 @@ static void remove_record(struct cache *cache, struct record *record)
 {
     muster__link_remove(&record->link);
     cache->storage->bytes -= record->bytes;
-    record_free(cache->storage->muster->worlds, record);
+    muster__caches_record_free(cache->storage->muster->worlds, record);
 }
 
-static size_t length_to(const char *url, bool ignore_search)
+/* For a body that is on the disk, to be kept in memory as well. */
+static bool has_room(const struct muster__worlds *worlds, const struct record *record)
 {
-    return ignore_search ? strcspn(url, "?") : strlen(url);
-}
-
-static uint32_t hash_of(const char *text, size_t length)
-{
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 16777619u;
-    return hash;
-}
-
-/* Acquires the head, which has a URL. */
-static void set_head(struct record *record, const struct muster_value *head)
-{
-    const char *url = muster__text_of(muster_value_get(head, "url"));
-    record->head = muster_value_acquire(head);
-    record->url_hash = hash_of(url, length_to(url, false));
-    record->bare_hash = hash_of(url, length_to(url, true));
-}
-
-static struct record *find_record(struct cache *cache, uint64_t id)
-{
-    EACH(record, record, &cache->records)
-        if (record->id == id)
-            return record;
-    return NULL;
+    return record->bytes <= KEPT_BODY_MAX && worlds->kept_bytes <= KEPT_BYTES_MAX - record->bytes;
 }
 
 /* The body is on the disk now. */
 static void set_stored(struct muster__worlds *worlds, struct record *record)
 {
-    bool keeps = record->body && record->bytes <= KEPT_BODY_MAX && worlds->kept_bytes <= KEPT_BYTES_MAX - record->bytes;
-    if (!keeps)
+    if (!record->body || !has_room(worlds, record))
         drop_body(worlds, record);
     else if (!record->is_stored)
         worlds->kept_bytes += record->bytes;
@@ -231,8 +145,8 @@ void muster__caches_let_go(struct muster__context *context)
 
 /* ---- the disk ---- */
 
-static struct job *job_new(enum muster__cache_job_kind kind, struct storage *storage, struct cache *cache,
-                           size_t removed_count)
+struct job *muster__caches_job_new(enum muster__cache_job_kind kind, struct storage *storage, struct cache *cache,
+                                   size_t removed_count)
 {
     struct job *job = calloc(1, sizeof(*job) + removed_count * sizeof(*job->removed));
     if (!job)
@@ -251,13 +165,13 @@ static struct job *job_new(enum muster__cache_job_kind kind, struct storage *sto
     return job;
 }
 
-static void job_free(struct job *job)
+void muster__caches_job_free(struct job *job)
 {
     muster__link_remove(&job->link);
     if (job->pending)
         muster__pending_answer(job->pending, NULL);
     EACH(record, record, &job->replaced)
-        record_free(job->muster->worlds, record);
+        muster__caches_record_free(job->muster->worlds, record);
     if (job->cache)
         release_cache(job->cache);
     muster_value_release(job->job.value);
@@ -334,8 +248,7 @@ static void end_read(struct job *job)
     }
     struct muster_value *body = job->job.value;
     job->job.value = NULL;
-    if (record && body && !record->body && record->bytes <= KEPT_BODY_MAX &&
-        job->muster->worlds->kept_bytes <= KEPT_BYTES_MAX - record->bytes) {
+    if (record && body && !record->body && has_room(job->muster->worlds, record)) {
         record->body = muster_value_acquire(body);
         job->muster->worlds->kept_bytes += record->bytes;
     }
@@ -371,7 +284,7 @@ static void end_job(struct muster__message *message, struct muster *muster)
     } else {
         end_write(job);
     }
-    job_free(job);
+    muster__caches_job_free(job);
 }
 
 /* Thread: the store's. */
@@ -381,7 +294,7 @@ static void job_done(struct muster__cache_job *done)
     (void)muster__coordinator_post(job->muster, &job->message);
 }
 
-static void post_job(struct job *job)
+void muster__caches_job_post(struct job *job)
 {
     job->message.run = end_job;
     job->job.done = job_done;
@@ -398,13 +311,13 @@ static void purge_records(struct cache *cache)
     size_t count = 0;
     EACH(record, record, &cache->records)
         count += record->is_stored;
-    struct job *job = count ? job_new(MUSTER__CACHE_PURGE, cache->storage, NULL, count) : NULL;
+    struct job *job = count ? muster__caches_job_new(MUSTER__CACHE_PURGE, cache->storage, NULL, count) : NULL;
     if (!job)
         return;
     EACH(record, record, &cache->records)
         if (record->is_stored)
             job->removed[job->job.removed_count++] = record->id;
-    post_job(job);
+    muster__caches_job_post(job);
 }
 
 /* ---- a storage key that is read ---- */
@@ -454,9 +367,9 @@ static bool is_ready(struct storage *storage)
         return storage->is_ready = true;
     if (!muster__link_is_empty(&storage->wishes))
         return false;
-    struct job *job = job_new(MUSTER__CACHE_LOAD, storage, NULL, 0);
+    struct job *job = muster__caches_job_new(MUSTER__CACHE_LOAD, storage, NULL, 0);
     if (job)
-        post_job(job);
+        muster__caches_job_post(job);
     else
         storage->is_ready = true; /* and in memory alone */
     return storage->is_ready;
@@ -493,7 +406,7 @@ static struct storage *any_storage(struct muster__worlds *worlds)
 void muster__caches_clean_up(struct muster__worlds *worlds)
 {
     EACH(job, job, &worlds->cache_jobs)
-        job_free(job);
+        muster__caches_job_free(job);
     for (struct storage *storage; (storage = any_storage(worlds)) != NULL;) {
         EACH(wish, wish, &storage->wishes) {
             muster__link_remove(&wish->link);
@@ -550,7 +463,7 @@ static void create_cache(struct storage *storage, const char *name, struct muste
     if (cache && storage->is_stored)
         cache->number = ++storage->muster->worlds->cache_number;
     struct open_cache *open = cache ? open_in(take_pending->context, cache) : NULL;
-    struct job *job = open && storage->is_stored ? job_new(MUSTER__CACHE_CREATE, storage, cache, 0) : NULL;
+    struct job *job = open && storage->is_stored ? muster__caches_job_new(MUSTER__CACHE_CREATE, storage, cache, 0) : NULL;
     if (!open || (storage->is_stored && !job)) {
         if (cache)
             drop_cache(cache);
@@ -565,7 +478,7 @@ static void create_cache(struct storage *storage, const char *name, struct muste
     job->job.name = cache->name;
     job->pending = take_pending;
     job->answer = answer;
-    post_job(job);
+    muster__caches_job_post(job);
 }
 
 static void run_open(struct storage *storage, const char *name, struct muster__pending *take_pending)
@@ -587,7 +500,7 @@ static void run_open(struct storage *storage, const char *name, struct muster__p
 static void run_delete(struct storage *storage, const char *name, struct muster__pending *take_pending)
 {
     struct cache *cache = find_cache(storage, name);
-    struct job *job = cache && cache->number ? job_new(MUSTER__CACHE_DROP, storage, cache, 0) : NULL;
+    struct job *job = cache && cache->number ? muster__caches_job_new(MUSTER__CACHE_DROP, storage, cache, 0) : NULL;
     if (cache && cache->number && !job) {
         fail_no_memory(take_pending);
         return;
@@ -603,7 +516,7 @@ static void run_delete(struct storage *storage, const char *name, struct muster_
     }
     job->pending = take_pending;
     job->answer = answer;
-    post_job(job);
+    muster__caches_job_post(job);
 }
 
 /* NULL: out of memory. */
@@ -679,270 +592,4 @@ void muster__op_caches_delete(struct muster__ask *ask)
 void muster__op_caches_keys(struct muster__ask *ask)
 {
     wish_for(ask, WISH_KEYS);
-}
-
-/* ---- of a Cache ---- */
-
-/* NULL: the ask was answered. */
-static struct cache *ask_cache(struct muster__ask *ask)
-{
-    uint64_t id = muster__ask_number(ask, 0);
-    EACH(open_cache, open, &ask->context->caches)
-        if (open->id == id)
-            return open->cache;
-    muster__ask_fail(ask, "InvalidStateError", "this cache is not open");
-    return NULL;
-}
-
-static bool is_same_text(const struct muster_value *one, const struct muster_value *other)
-{
-    const struct muster_bytes a = muster_value_bytes(one), b = muster_value_bytes(other);
-    return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
-}
-
-/* The headers that the response varies by are the same in both requests. */
-static bool has_same_headers(const struct record *record, const struct muster_value *headers)
-{
-    const struct muster_value *varying = muster_value_get(record->head, "varying");
-    for (size_t i = 0; i + 1 < muster_value_count(varying); i += 2) {
-        const char *name = muster__text_of(muster_value_at(varying, i));
-        const struct muster_value *value = muster_value_at(varying, i + 1);
-        const struct muster_value *other = name ? muster_value_get(headers, name) : NULL;
-        bool is_there = muster_value_type(other) == MUSTER_TYPE_STRING;
-        if (!name || strcmp(name, "*") == 0 || is_there != (muster_value_type(value) == MUSTER_TYPE_STRING) ||
-            (is_there && !is_same_text(value, other)))
-            return false;
-    }
-    return true;
-}
-
-/* What is looked for. */
-struct query {
-    const struct muster_value *url, *headers;
-    const char *text; /* of the URL; NULL: any, or none */
-    size_t length;
-    uint32_t hash;
-    bool ignore_search, ignore_vary;
-};
-
-static struct query query_of(const struct muster_value *value)
-{
-    struct query query = {.url = muster_value_get(value, "url"), .headers = muster_value_get(value, "headers")};
-    query.text = muster__text_of(query.url);
-    query.ignore_search = muster_value_boolean(muster_value_get(value, "ignoreSearch"));
-    query.ignore_vary = muster_value_boolean(muster_value_get(value, "ignoreVary"));
-    query.length = query.text ? length_to(query.text, query.ignore_search) : 0;
-    query.hash = hash_of(query.text ? query.text : "", query.length);
-    return query;
-}
-
-static bool is_match(const struct record *record, const struct query *query)
-{
-    if (!query->text)
-        return muster_value_type(query->url) != MUSTER_TYPE_STRING;
-    if ((query->ignore_search ? record->bare_hash : record->url_hash) != query->hash)
-        return false;
-    const char *url = muster__text_of(muster_value_get(record->head, "url"));
-    return query->length == length_to(url, query->ignore_search) && memcmp(query->text, url, query->length) == 0 &&
-           (query->ignore_vary || has_same_headers(record, query->headers));
-}
-
-/* Into that list; how many. */
-static size_t take_matches(struct cache *cache, const struct muster_value *query, struct muster__link *list)
-{
-    const struct query wanted = query_of(query);
-    size_t count = 0;
-    EACH(record, record, &cache->records)
-        if (is_match(record, &wanted)) {
-            muster__link_remove(&record->link);
-            muster__link_append(list, &record->link);
-            cache->storage->bytes -= record->bytes;
-            count++;
-        }
-    return count;
-}
-
-static size_t count_matches(struct cache *cache, const struct muster_value *query)
-{
-    const struct query wanted = query_of(query);
-    size_t count = 0;
-    EACH(record, record, &cache->records)
-        count += is_match(record, &wanted);
-    return count;
-}
-
-static bool is_on_disk(const struct cache *cache)
-{
-    return cache->number && !cache->is_deleted;
-}
-
-/* The matches are taken out of the cache, and go from the disk with the job; its answer is the ask's.  NULL: the ask was
- * answered. */
-static struct job *job_without(struct muster__ask *ask, enum muster__cache_job_kind kind, struct cache *cache,
-                               const struct muster_value *query)
-{
-    struct job *job = job_new(kind, cache->storage, cache, count_matches(cache, query));
-    if (!job) {
-        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
-        return NULL;
-    }
-    job->pending = muster__ask_defer(ask);
-    if (!job->pending) {
-        job_free(job);
-        return NULL;
-    }
-    (void)take_matches(cache, query, &job->replaced);
-    EACH(record, record, &job->replaced)
-        job->removed[job->job.removed_count++] = record->id;
-    return job;
-}
-
-static bool remove_matches(struct cache *cache, const struct muster_value *query)
-{
-    struct muster__link list;
-    muster__link_init(&list);
-    bool any = take_matches(cache, query, &list) > 0;
-    EACH(record, record, &list)
-        record_free(cache->storage->muster->worlds, record);
-    return any;
-}
-
-static struct record *record_new(struct muster__ask *ask, const struct muster_value *head)
-{
-    struct record *record = calloc(1, sizeof(*record));
-    if (!record)
-        return NULL;
-    muster__link_init(&record->link);
-    record->id = ++ask->context->muster->worlds->cache_number;
-    set_head(record, head);
-    record->body = ask->message->data;
-    record->bytes = RECORD_BYTES + ask->message->bytes;
-    ask->message->data = NULL;
-    return record;
-}
-
-static void keep_record(struct muster__ask *ask, struct cache *cache, struct record *take_record)
-{
-    struct job *job = NULL;
-    if (is_on_disk(cache)) {
-        job = job_without(ask, MUSTER__CACHE_PUT, cache, take_record->head); /* its url and headers: its request's */
-        if (!job) {
-            record_free(ask->context->muster->worlds, take_record);
-            return;
-        }
-        job->job.record = take_record->id;
-        job->job.bytes = take_record->bytes;
-        job->job.value = muster_value_acquire(take_record->head);
-        job->job.body = job->body = take_record->body ? muster_value_acquire(take_record->body) : NULL;
-    } else {
-        (void)remove_matches(cache, take_record->head);
-    }
-    cache->storage->bytes += take_record->bytes;
-    muster__link_append(&cache->records, &take_record->link);
-    if (job)
-        post_job(job);
-    else
-        muster__ask_answer(ask, NULL);
-}
-
-static size_t limit_of(const struct storage *storage)
-{
-    size_t limit = storage->muster->options.cache_limit;
-    return limit ? limit : CACHE_BYTES_DEFAULT;
-}
-
-void muster__op_cache_put(struct muster__ask *ask)
-{
-    const struct muster_value *head = muster__ask_argument(ask, 1);
-    struct cache *cache = ask_cache(ask);
-    if (!cache)
-        return;
-    if (!muster__text_of(muster_value_get(head, "url"))) {
-        muster__ask_fail(ask, "TypeError", "what is kept needs a URL of at most 64 KB");
-        return;
-    }
-    struct record *record = record_new(ask, head);
-    size_t bytes = cache->storage->bytes, limit = limit_of(cache->storage);
-    if (!record) {
-        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
-    } else if (bytes >= limit || record->bytes > limit - bytes) {
-        record_free(ask->context->muster->worlds, record);
-        muster__ask_fail(ask, "QuotaExceededError",
-                         "the caches of this origin hold %zu bytes already, and may hold no more than %zu", bytes, limit);
-    } else {
-        keep_record(ask, cache, record);
-    }
-}
-
-void muster__op_cache_delete(struct muster__ask *ask)
-{
-    const struct muster_value *query = muster__ask_argument(ask, 1);
-    struct cache *cache = ask_cache(ask);
-    if (!cache)
-        return;
-    if (!is_on_disk(cache) || count_matches(cache, query) == 0) {
-        muster__ask_answer(ask, muster_value_new_boolean(remove_matches(cache, query)));
-        return;
-    }
-    struct job *job = job_without(ask, MUSTER__CACHE_PURGE, cache, query);
-    if (job) {
-        job->answer = muster_value_new_boolean(true);
-        post_job(job);
-    }
-}
-
-void muster__op_cache_query(struct muster__ask *ask)
-{
-    const struct query wanted = query_of(muster__ask_argument(ask, 1));
-    struct cache *cache = ask_cache(ask);
-    struct muster_value *found = cache ? muster_value_new_array() : NULL;
-    if (!cache)
-        return;
-    if (found)
-        EACH(record, record, &cache->records) {
-            if (!is_match(record, &wanted))
-                continue;
-            struct muster_value *head = muster_value_acquire(record->head);
-            if (muster_value_append(found, MUSTER__ARRAY(muster_value_new_number((double)record->id), head)) ==
-                MUSTER_OK)
-                continue;
-            muster_value_release(found);
-            found = NULL;
-            break;
-        }
-    if (found)
-        muster__ask_answer(ask, found);
-    else
-        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
-}
-
-static void read_from_disk(struct muster__ask *ask, struct cache *cache, uint64_t record)
-{
-    struct job *job = job_new(MUSTER__CACHE_READ, cache->storage, cache, 0);
-    if (!job) {
-        muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
-        return;
-    }
-    job->job.record = record;
-    job->pending = muster__ask_defer(ask);
-    if (job->pending)
-        post_job(job);
-    else
-        job_free(job);
-}
-
-void muster__op_cache_read(struct muster__ask *ask)
-{
-    uint64_t id = muster__ask_number(ask, 1);
-    struct cache *cache = ask_cache(ask);
-    struct record *record = cache ? find_record(cache, id) : NULL;
-    if (!cache)
-        return;
-    if (!record)
-        muster__ask_answer(ask, muster_value_new_boolean(false));
-    else if (!record->body && record->is_stored)
-        read_from_disk(ask, cache, id);
-    else
-        muster__ask_answer_with(ask, muster_value_new_boolean(true),
-                                record->body ? muster_value_acquire(record->body) : NULL);
 }
