@@ -2,10 +2,10 @@
  * and the rest kept; over the far ends of host ports, and from scripts. */
 #include "tests/context_harness.h"
 #include "tests/failing_malloc.h"
+#include "tests/state_folder.h"
 
 #include "coordinator/cache_store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/muster-test-XXXXXX", log_text[4096];
+static char log_text[4096];
 
 static enum muster_status load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
                                struct muster_error *error, void *user_data)
@@ -39,28 +39,6 @@ static enum muster_status load(const char *url, const char *importer, struct mus
     ret_loaded->text = muster__strdup(strstr(url, ".js") ? script : "-- nothing\n");
     ret_loaded->length = strlen(ret_loaded->text);
     return MUSTER_OK;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[sizeof(folder) + 256];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return path;
-}
-
-static void make_folder(void)
-{
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
-
-static void remove_folder(void)
-{
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;)
-        if (entry->d_name[0] != '.')
-            unlink(in_folder(entry->d_name));
-    closedir(directory);
-    rmdir(folder);
 }
 
 static void write_log(enum muster_log_level level, const char *subject, const char *text, void *user_data)

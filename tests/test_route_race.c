@@ -2,37 +2,10 @@
  *
  * A controlled worker fetches from a server in this program, whose answers wait until the test lets them go; the event
  * of its service worker answers at once, or never.  So each race has its end before it begins. */
-#include "coordinator/muster.h"
+#include "tests/console_lines.h"
+#include "tests/waiting_server.h"
 
-#include <arpa/inet.h>
-#include <check.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-
-#define PATIENCE_MS 30000 /* a bound for what must happen, never a pause */
-
-/* Of the service worker. */
-static const enum muster_hosting hostings[] = {
-    MUSTER_HOSTING_THREAD,
-    MUSTER_HOSTING_PROCESS,
-};
-#define HOSTING_COUNT ((int)(sizeof hostings / sizeof *hostings))
-
-int __lsan_is_turned_off(void);
-
-/* The leak sanitizer crashes on what JavaScriptCore has mapped. */
-int __lsan_is_turned_off(void)
-{
-    return 1;
-}
 
 static enum muster_status load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
                                struct muster_error *error, void *user_data)
@@ -64,98 +37,13 @@ static enum muster_status load(const char *url, const char *importer, struct mus
 
 /* ---- the server: /race/ACT/STATUS is answered with that status, "held" first waits ---- */
 
-static struct {
-    int fd;
-    unsigned port;
-    pthread_t thread;
-    atomic_bool closing;
-    sem_t may_answer;
-} server;
-
-static void receive(int fd, char *text, size_t size)
+static struct answer answer_request(const char *head)
 {
-    size_t length = 0;
-    text[0] = '\0';
-    while (length < size - 1 && !strstr(text, "\r\n\r\n")) {
-        ssize_t got = recv(fd, text + length, size - 1 - length, 0);
-        if (got <= 0)
-            return;
-        length += (size_t)got;
-        text[length] = '\0';
-    }
-}
-
-static void *serve(void *user_data)
-{
-    (void)user_data;
-    for (;;) {
-        char text[4096], answer[128], *status;
-        int fd = accept(server.fd, NULL, NULL);
-        if (fd < 0 || atomic_load(&server.closing))
-            return NULL;
-        receive(fd, text, sizeof text);
-        if (strstr(text, "/held "))
-            while (sem_wait(&server.may_answer) != 0)
-                ;
-        status = strstr(text, "/404 ") ? "404 Not Found" : "200 OK";
-        snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnetwork", status);
-        (void)!send(fd, answer, strlen(answer), MSG_NOSIGNAL);
-        close(fd);
-    }
-}
-
-static void start_server(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    sem_init(&server.may_answer, 0, 0);
-    server.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(server.fd, 0);
-    ck_assert_int_eq(bind(server.fd, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(server.fd, 16), 0);
-    ck_assert_int_eq(getsockname(server.fd, (struct sockaddr *)&address, &length), 0);
-    server.port = ntohs(address.sin_port);
-    ck_assert_int_eq(pthread_create(&server.thread, NULL, serve, NULL), 0);
-}
-
-static void stop_server(void)
-{
-    atomic_store(&server.closing, true);
-    shutdown(server.fd, SHUT_RDWR);
-    sem_post(&server.may_answer);
-    pthread_join(server.thread, NULL);
-    close(server.fd);
-}
-
-/* ---- what scripts print ---- */
-
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    char text[4096];
-} said = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-static void keep_line(const char *scope, enum muster_log_level level, struct muster_bytes text, void *user_data)
-{
-    (void)scope, (void)level, (void)user_data;
-    pthread_mutex_lock(&said.lock);
-    size_t length = strlen(said.text);
-    snprintf(said.text + length, sizeof said.text - length, "%.*s\n", (int)text.length, (const char *)text.data);
-    pthread_cond_broadcast(&said.changed);
-    pthread_mutex_unlock(&said.lock);
-}
-
-static void await_line(const char *line)
-{
-    struct timespec until;
-    int late = 0;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_MS / 1000;
-    pthread_mutex_lock(&said.lock);
-    while (!strstr(said.text, line) && !late)
-        late = pthread_cond_timedwait(&said.changed, &said.lock, &until);
-    ck_assert_msg(strstr(said.text, line) != NULL, "no \"%s\" in \"%s\"", line, said.text);
-    pthread_mutex_unlock(&said.lock);
+    return (struct answer){
+        .waits = strstr(head, "/held ") != NULL,
+        .status = strstr(head, "/404 ") ? "404 Not Found" : NULL,
+        .body = "network",
+    };
 }
 
 /* ---- a controlled worker ---- */
@@ -164,7 +52,7 @@ static struct muster *muster;
 static struct muster_client *client;
 static struct muster_port *port;
 
-static void begin(enum muster_hosting hosting)
+static void begin(enum muster_hosting hosting) /* of the service worker */
 {
     const struct muster_options options = {.size = sizeof options, .threads = 2, .stop_timeout_ms = 1, .load = load,
                                            .console = keep_line};

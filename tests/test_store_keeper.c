@@ -1,9 +1,9 @@
 /* tests/test_store_keeper.c - registrations outlive their instance: what is kept of them, and how they come back.  The
  * instances here follow each other in one state folder, and load their scripts from a table that changes. */
 #include "coordinator/instance.h"
+#include "tests/state_folder.h"
 
 #include <check.h>
-#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,28 +13,9 @@
 
 #define PATIENCE_MS 30000 /* a bound for what must happen, never a pause */
 
-static char folder[64];
 static struct muster *muster;
 static atomic_uint loads;
 static const char *script_text;
-
-static void make_folder(void)
-{
-    snprintf(folder, sizeof(folder), "test-keeper-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
-
-static void remove_folder(void)
-{
-    char pattern[96];
-    glob_t found = {0};
-    snprintf(pattern, sizeof(pattern), "%s/*", folder);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            unlink(found.gl_pathv[i]);
-    globfree(&found);
-    rmdir(folder);
-}
 
 static enum muster_status load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
                                struct muster_error *error, void *user_data)

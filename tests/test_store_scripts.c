@@ -1,8 +1,8 @@
 /* tests/test_store_scripts.c - what scripts register outlives the instance: the versions run the scripts that they were
  * installed with, byte for byte, whatever their server has by then, and nothing is fetched for it. */
 #include "context_harness.h"
+#include "tests/state_folder.h"
 
-#include <glob.h>
 #include <unistd.h>
 
 #define APP "https://a.test/app/"
@@ -33,8 +33,6 @@ static enum muster_status load(const char *url, const char *importer, struct mus
     return MUSTER_OK;
 }
 
-static char folder[64];
-
 static void open_kept(void)
 {
     open_muster(&(struct muster_options){.size = sizeof(struct muster_options), .threads = 2, .state_folder = folder});
@@ -42,22 +40,14 @@ static void open_kept(void)
 
 static void set_up(void)
 {
-    snprintf(folder, sizeof(folder), "test-store-scripts-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_folder();
     open_kept();
 }
 
 static void tear_down(void)
 {
-    char pattern[96];
-    glob_t found = {0};
     close_muster();
-    snprintf(pattern, sizeof(pattern), "%s/*", folder);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            unlink(found.gl_pathv[i]);
-    globfree(&found);
-    rmdir(folder);
+    remove_folder();
 }
 
 static void reopen(void)

@@ -5,14 +5,13 @@
 #include "coordinator/store.h"
 #include "coordinator/stub.h"
 #include "coordinator/sync.h"
+#include "tests/state_folder.h"
 
-#include <glob.h>
 #include <unistd.h>
 
 #define LUA "{\"engine\":\"lua\",\"root\":\"/srv\"}"
 
 static const char *script_text;
-static char folder[64];
 static struct counter lines = COUNTER;  /* that were printed */
 static struct counter losses = COUNTER; /* that were logged */
 
@@ -77,21 +76,8 @@ static void put_plain(const char *storage_key, const char *scope)
 
 static void set_up(void)
 {
-    snprintf(folder, sizeof(folder), "test-store-stubs-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_folder();
     script_text = hello;
-}
-
-static void tear_down(void)
-{
-    char pattern[96];
-    glob_t found = {0};
-    snprintf(pattern, sizeof(pattern), "%s/*", folder);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            unlink(found.gl_pathv[i]);
-    globfree(&found);
-    rmdir(folder);
 }
 
 /* ---- the next life ---- */
@@ -559,7 +545,7 @@ int main(void)
     Suite *suite = suite_create("store_stubs");
     TCase *tests = tcase_create("store_stubs");
     tcase_set_timeout(tests, 60);
-    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_checked_fixture(tests, set_up, remove_folder);
     tcase_add_test(tests, nothing_of_it_is_made_before_an_event_wants_it_and_then_all_of_it);
     tcase_add_test(tests, threads_that_want_it_at_once_are_answered_by_one_worker);
     tcase_add_test(tests, one_that_was_never_installed_is_installed_by_its_first_event);

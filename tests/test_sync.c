@@ -2,9 +2,9 @@
  * periodicsync, scheduled, static routes, types of events without a listener; and that all of them outlive the
  * instance.  A script tells what it saw through a binding of the test's, so nothing here waits longer than it must. */
 #include "coordinator/instance.h"
+#include "tests/state_folder.h"
 
 #include <check.h>
-#include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,6 @@
 
 #define PATIENCE_S 30 /* a bound for what must happen, never a pause */
 
-static char folder[64];
 static struct muster *muster;
 static struct muster_bindings *bindings;
 static const char *script_text, *script_name;
@@ -110,8 +109,7 @@ static void reopen(void)
 
 static void set_up(void)
 {
-    snprintf(folder, sizeof(folder), "test-sync-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_folder();
     bindings = muster_bindings_new();
     ck_assert_int_eq(muster_bindings_add_function(bindings, "note", note, NULL, NULL), MUSTER_OK);
     retry_ms = 1;
@@ -120,15 +118,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    char pattern[96];
-    glob_t found = {0};
     muster_bindings_release(bindings);
-    snprintf(pattern, sizeof(pattern), "%s/*", folder);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            unlink(found.gl_pathv[i]);
-    globfree(&found);
-    rmdir(folder);
+    remove_folder();
 }
 
 static struct muster_result await(struct muster_handle *handle)
