@@ -1,11 +1,11 @@
-/* cli/state_folder.c - see state_folder.h.  sqlite3.h is included here only. */
+/* cli/state_folder.c - see state_folder.h. */
 #include "cli/state_folder.h"
 
+#include "coordinator/store_file.h"
 #include "runtime/check.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,47 +77,22 @@ static enum muster_status database_failed(struct muster__state_folder *folder, s
     return MUSTER_SYSTEM;
 }
 
-static int one_integer(sqlite3 *database, const char *question, int *ret_answer)
-{
-    sqlite3_stmt *statement;
-    int code = sqlite3_prepare_v2(database, question, -1, &statement, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        *ret_answer = sqlite3_column_int(statement, 0);
-    sqlite3_finalize(statement);
-    return code == SQLITE_ROW ? SQLITE_OK : code;
-}
-
-/* SQLITE_CORRUPT as well when the file opens, but does not hold together. */
-static int check_database(sqlite3 *database)
-{
-    sqlite3_stmt *statement;
-    int code = sqlite3_prepare_v2(database, "PRAGMA quick_check(1)", -1, &statement, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        code = strcmp((const char *)sqlite3_column_text(statement, 0), "ok") ? SQLITE_CORRUPT : SQLITE_OK;
-    sqlite3_finalize(statement);
-    return code;
-}
-
-static int prepare_database(sqlite3 *database, int *ret_version)
+static int prepare_database(sqlite3 *database, int64_t *ret_version)
 {
     sqlite3_busy_timeout(database, 2000);
-    int code = sqlite3_exec(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+    int code = execute(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
     if (code == SQLITE_OK)
-        code = check_database(database);
+        code = muster__store_file_check(database, "PRAGMA quick_check(1)");
     if (code == SQLITE_OK)
-        code = one_integer(database, "PRAGMA user_version", ret_version);
+        code = muster__store_file_number(database, "PRAGMA user_version", ret_version);
     if (code == SQLITE_OK && *ret_version == 0) {
-        code = sqlite3_exec(database, schema, NULL, NULL, NULL);
+        code = execute(database, schema);
         *ret_version = SCHEMA_VERSION;
     }
     return code;
 }
 
-static int open_database(struct muster__state_folder *folder, const char *name, int *ret_version)
+static int open_database(struct muster__state_folder *folder, const char *name, int64_t *ret_version)
 {
     int code = sqlite3_open_v2(name, &folder->database,
                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL);
@@ -126,39 +101,23 @@ static int open_database(struct muster__state_folder *folder, const char *name, 
     return code & 0xff; /* without the extension of the code */
 }
 
-/* Under the first number that is free; its journal goes with it. */
 static enum muster_status set_aside(struct muster__state_folder *folder, const char *name,
                                     struct muster_error *error)
 {
-    static const char *const parts[] = {"", "-wal", "-shm"};
     char *aside = NULL;
     sqlite3_close(folder->database);
     folder->database = NULL;
-    for (int number = 1; number; number++) {
-        free(aside);
-        aside = muster__format("%s.damaged-%d", name, number);
-        if (!aside || access(aside, F_OK))
-            break;
-    }
-    folder->notice = muster__format("%s is damaged: it was set aside as %s, and a new one was begun", name,
-                                    aside ? aside : "");
-    enum muster_status status = aside && folder->notice ? MUSTER_OK : no_memory(error);
-    for (size_t i = 0; i < 3 && status == MUSTER_OK; i++) {
-        char *from = muster__format("%s%s", name, parts[i]), *to = muster__format("%s%s", aside, parts[i]);
-        if (!from || !to)
-            status = no_memory(error);
-        else if (rename(from, to) && errno != ENOENT)
-            status = cannot(error, folder->path, "cannot be written", errno);
-        free(from);
-        free(to);
-    }
+    enum muster_status status = muster__store_file_set_aside(name, &aside, error);
+    if (status != MUSTER_OK)
+        return status;
+    folder->notice = muster__format("%s is damaged: it was set aside as %s, and a new one was begun", name, aside);
     free(aside);
-    return status;
+    return folder->notice ? MUSTER_OK : no_memory(error);
 }
 
 static enum muster_status open_or_replace(struct muster__state_folder *folder, struct muster_error *error)
 {
-    int version = 0;
+    int64_t version = 0;
     char *name = muster__format("%s/muster.db", folder->path);
     if (!name)
         return no_memory(error);
@@ -177,8 +136,8 @@ static enum muster_status open_or_replace(struct muster__state_folder *folder, s
     if (version == SCHEMA_VERSION)
         return MUSTER_OK;
     muster_error_set(error, MUSTER_UNSUPPORTED,
-                     "state folder %s was written by another version of muster (its schema is %d, ours is %d)",
-                     folder->path, version, SCHEMA_VERSION);
+                     "state folder %s was written by another version of muster (its schema is %lld, ours is %d)",
+                     folder->path, (long long)version, SCHEMA_VERSION);
     return MUSTER_UNSUPPORTED;
 }
 
@@ -227,10 +186,10 @@ enum muster_status muster__state_folder_record(struct muster__state_folder *fold
     sqlite3_stmt *statement;
     int code = sqlite3_prepare_v2(folder->database, upsert, -1, &statement, NULL);
     if (code == SQLITE_OK) {
-        sqlite3_bind_text(statement, 1, scope, -1, SQLITE_STATIC);
-        sqlite3_bind_text(statement, 2, script, -1, SQLITE_STATIC);
-        sqlite3_bind_text(statement, 3, engine ? engine : "", -1, SQLITE_STATIC);
-        sqlite3_bind_int64(statement, 4, unix_ms);
+        bind_text(statement, 1, scope);
+        bind_text(statement, 2, script);
+        bind_text(statement, 3, engine ? engine : "");
+        bind_number(statement, 4, (uint64_t)unix_ms);
         code = sqlite3_step(statement);
     }
     enum muster_status status = code == SQLITE_DONE ? MUSTER_OK : database_failed(folder, error);
@@ -240,8 +199,8 @@ enum muster_status muster__state_folder_record(struct muster__state_folder *fold
 
 static const char *text_of(sqlite3_stmt *statement, int column)
 {
-    const unsigned char *text = sqlite3_column_text(statement, column);
-    return text ? (const char *)text : "";
+    const char *text = column_text(statement, column);
+    return text ? text : "";
 }
 
 enum muster_status muster__state_folder_each(struct muster__state_folder *folder,

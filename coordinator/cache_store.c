@@ -5,26 +5,16 @@
  * that fails is rolled back alone. */
 #include "coordinator/cache_store.h"
 
+#include "coordinator/store_file.h"
 #include "runtime/check.h"
 #include "runtime/clone.h"
+#include "runtime/thread.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define SCHEMA_VERSION 1
 #define PIECE_BYTES ((size_t)1 << 20)
-/* A larger file is not looked through when it is opened; what is damaged in it is found when it is read. */
-#define CHECKED_BYTES_MAX ((off_t)64 << 20)
-/* When a damaged file does not say how many there were. */
-#define TRIED_BLINDLY 100000
 
 static const char schema[] =
     "BEGIN;"
@@ -64,14 +54,22 @@ static const char *const statement_texts[] = {
     STATEMENT_LIST(STATEMENT_TEXT)
 #undef STATEMENT_TEXT
 };
+_Static_assert(STATEMENT_COUNT <= MUSTER__STORE_STATEMENTS_MAX, "room for the statements");
+
+static const struct muster__store_format format = {
+    .schema = schema,
+    .version = 1,
+    .statements = statement_texts,
+    .statement_count = STATEMENT_COUNT,
+    .tidy = "DELETE FROM records WHERE cache < 0;" /* of caches that were in use when they were deleted */
+            "DELETE FROM pieces WHERE record NOT IN (SELECT id FROM records)",
+};
 
 struct muster__cache_store {
-    char *path;
     muster__cache_notice_fn *notice;
     void *user_data;
     /* Thread: the store's. */
-    sqlite3 *database;
-    sqlite3_stmt *statements[STATEMENT_COUNT];
+    struct muster__store_file file;
     enum muster_status opened; /* PENDING: not tried yet */
     struct muster_error error; /* why it could not be opened */
 
@@ -86,38 +84,9 @@ struct muster__cache_store {
 
 static sqlite3_stmt *with_number(struct muster__cache_store *store, enum statement which, uint64_t number)
 {
-    sqlite3_stmt *statement = store->statements[which];
-    (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)number);
+    sqlite3_stmt *statement = store->file.statements[which];
+    bind_number(statement, 1, number);
     return statement;
-}
-
-/* One that gives no rows, or whose rows were read. */
-static int end_statement(sqlite3_stmt *statement, int code)
-{
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
-}
-
-static int run_statement(sqlite3_stmt *statement)
-{
-    return end_statement(statement, sqlite3_step(statement));
-}
-
-static int execute(sqlite3 *database, const char *text)
-{
-    return sqlite3_exec(database, text, NULL, NULL, NULL);
-}
-
-static uint64_t column_number(sqlite3_stmt *statement, int at)
-{
-    return (uint64_t)sqlite3_column_int64(statement, at);
-}
-
-static struct muster_bytes column_bytes(sqlite3_stmt *statement, int at)
-{
-    const void *data = sqlite3_column_blob(statement, at); /* first: it may convert */
-    return (struct muster_bytes){data ? data : "", (size_t)sqlite3_column_bytes(statement, at)};
 }
 
 /* Finds what a disk, or somebody with an editor, has changed; it need not resist anybody who wants to deceive.  As fast as
@@ -139,11 +108,6 @@ static uint64_t sum_of(struct muster_bytes bytes)
 static bool is_whole(sqlite3_stmt *statement, struct muster_bytes bytes, int sum_at)
 {
     return column_number(statement, sum_at) == sum_of(bytes);
-}
-
-static bool is_damage(int code)
-{
-    return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_FORMAT;
 }
 
 static void tell(struct muster__cache_store *store, char *take_text)
@@ -174,12 +138,12 @@ static int put_part(struct muster__cache_store *store, uint64_t record, size_t p
     int code = SQLITE_OK;
     for (size_t at = 0; code == SQLITE_OK && (at < bytes.length || at == 0); at += PIECE_BYTES) {
         size_t left = bytes.length - at, length = left < PIECE_BYTES ? left : PIECE_BYTES;
-        const char *data = length > 0 ? (const char *)bytes.data + at : "";
+        const struct muster_bytes piece = {length > 0 ? (const char *)bytes.data + at : "", length};
         sqlite3_stmt *row = with_number(store, STATEMENT_PUT_PIECE, record);
-        (void)sqlite3_bind_int64(row, 2, (sqlite3_int64)part);
-        (void)sqlite3_bind_int64(row, 3, (sqlite3_int64)(at / PIECE_BYTES));
-        (void)sqlite3_bind_int64(row, 4, (sqlite3_int64)sum_of((struct muster_bytes){data, length}));
-        (void)sqlite3_bind_blob64(row, 5, data, length, SQLITE_STATIC);
+        bind_number(row, 2, part);
+        bind_number(row, 3, at / PIECE_BYTES);
+        bind_number(row, 4, sum_of(piece));
+        bind_bytes(row, 5, piece);
         code = run_statement(row);
     }
     return code;
@@ -189,12 +153,12 @@ static int put_row(struct muster__cache_store *store, const struct muster__cache
                    size_t parts, size_t length)
 {
     sqlite3_stmt *row = with_number(store, STATEMENT_PUT, job->record);
-    (void)sqlite3_bind_int64(row, 2, (sqlite3_int64)job->cache);
-    (void)sqlite3_bind_text(row, 3, head, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int64(row, 4, (sqlite3_int64)sum_of((struct muster_bytes){head, strlen(head)}));
-    (void)sqlite3_bind_int64(row, 5, (sqlite3_int64)job->bytes);
-    (void)sqlite3_bind_int64(row, 6, (sqlite3_int64)parts);
-    (void)sqlite3_bind_int64(row, 7, (sqlite3_int64)length);
+    bind_number(row, 2, job->cache);
+    bind_text(row, 3, head);
+    bind_number(row, 4, sum_of((struct muster_bytes){head, strlen(head)}));
+    bind_number(row, 5, job->bytes);
+    bind_number(row, 6, parts);
+    bind_number(row, 7, length);
     return run_statement(row);
 }
 
@@ -210,7 +174,7 @@ static int put_parts(struct muster__cache_store *store, struct muster__cache_job
     }
     if (code == SQLITE_OK)
         code = put_row(store, job, head, count, length);
-    if (code == SQLITE_OK && sqlite3_changes(store->database) == 0) {
+    if (code == SQLITE_OK && sqlite3_changes(store->file.database) == 0) {
         job->status = MUSTER_NOT_FOUND;
         muster_error_set(&job->error, job->status, "this cache is not there any more");
         code = run_statement(with_number(store, STATEMENT_REMOVE_PIECES, job->record));
@@ -237,8 +201,8 @@ static int put_record(struct muster__cache_store *store, struct muster__cache_jo
 static int create_cache(struct muster__cache_store *store, const struct muster__cache_job *job)
 {
     sqlite3_stmt *row = with_number(store, STATEMENT_CREATE, job->cache);
-    (void)sqlite3_bind_text(row, 2, job->storage_key, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_text(row, 3, job->name, -1, SQLITE_STATIC);
+    bind_text(row, 2, job->storage_key);
+    bind_text(row, 3, job->name);
     return run_statement(row);
 }
 
@@ -310,6 +274,7 @@ static struct muster_value *read_records(struct muster__cache_store *store, uint
     return list;
 }
 
+/* [cache, name, records]; NULL: out of memory. */
 static struct muster_value *read_cache(struct muster__cache_store *store, sqlite3_stmt *row, size_t *lost)
 {
     const struct muster_bytes name = column_bytes(row, 1);
@@ -327,11 +292,11 @@ static int load(struct muster__cache_store *store, struct muster__cache_job *job
 {
     size_t lost = 0;
     struct muster_value *caches = muster_value_new_array();
-    sqlite3_stmt *last = store->statements[STATEMENT_LAST], *row = store->statements[STATEMENT_CACHES];
+    sqlite3_stmt *last = store->file.statements[STATEMENT_LAST], *row = store->file.statements[STATEMENT_CACHES];
     int code = sqlite3_step(last);
     job->last_id = code == SQLITE_ROW ? column_number(last, 0) : 0;
     code = end_statement(last, code);
-    (void)sqlite3_bind_text(row, 1, job->storage_key, -1, SQLITE_STATIC);
+    bind_text(row, 1, job->storage_key);
     while (code == SQLITE_OK && caches && (code = sqlite3_step(row)) == SQLITE_ROW) {
         struct muster_value *cache = read_cache(store, row, &lost);
         code = cache && muster_value_append(caches, cache) == MUSTER_OK ? SQLITE_OK : SQLITE_NOMEM;
@@ -339,7 +304,7 @@ static int load(struct muster__cache_store *store, struct muster__cache_job *job
     code = caches ? end_statement(row, code) : SQLITE_NOMEM;
     if (lost > 0)
         tell(store, muster__format("%s: %zu of the records in the caches of %s are damaged, and were removed",
-                                   store->path, lost, *job->storage_key ? job->storage_key : "this instance"));
+                                   store->file.path, lost, *job->storage_key ? job->storage_key : "this instance"));
     if (code == SQLITE_OK)
         job->value = caches;
     else
@@ -447,9 +412,9 @@ static int read_job(struct muster__cache_store *store, struct muster__cache_job 
     if (job->kind == MUSTER__CACHE_LOAD)
         return load(store, job);
     int code = read_body(store, job);
-    if (!is_damage(code))
+    if (!muster__store_file_is_damage(code))
         return code;
-    tell(store, muster__format("%s: record %llu is damaged, and was removed", store->path,
+    tell(store, muster__format("%s: record %llu is damaged, and was removed", store->file.path,
                                (unsigned long long)job->record));
     (void)remove_record(store, job->record);
     job->status = MUSTER_NOT_FOUND;
@@ -458,101 +423,12 @@ static int read_job(struct muster__cache_store *store, struct muster__cache_job 
 
 /* ---- the file ---- */
 
-static int one_text(sqlite3 *database, const char *question, const char *wanted, uint64_t *ret_number)
-{
-    sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(database, question, -1, &statement, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(statement);
-    if (code == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(statement, 0);
-        code = wanted && (!text || strcmp(text, wanted) != 0) ? SQLITE_CORRUPT : SQLITE_OK;
-        if (ret_number)
-            *ret_number = column_number(statement, 0);
-    }
-    sqlite3_finalize(statement);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
-static int check_file(struct muster__cache_store *store)
-{
-    struct stat file;
-    if (stat(store->path, &file) == 0 && file.st_size > CHECKED_BYTES_MAX)
-        return SQLITE_OK;
-    return one_text(store->database, "PRAGMA quick_check(1)", "ok", NULL);
-}
-
-static int prepare_statements(struct muster__cache_store *store)
-{
-    int code = SQLITE_OK;
-    for (int i = 0; i < STATEMENT_COUNT && code == SQLITE_OK; i++)
-        code = sqlite3_prepare_v3(store->database, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                  &store->statements[i], NULL);
-    return code;
-}
-
-static int open_database(struct muster__cache_store *store, uint64_t *ret_version)
-{
-    int fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* so that nobody else reads it */
-    if (fd < 0)
-        return SQLITE_CANTOPEN;
-    close(fd);
-    int code = sqlite3_open_v2(store->path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (code == SQLITE_OK)
-        code = execute(store->database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    if (code == SQLITE_OK)
-        code = one_text(store->database, "PRAGMA user_version", NULL, ret_version);
-    if (code != SQLITE_OK || *ret_version > SCHEMA_VERSION)
-        return code;
-    code = *ret_version == 0 ? execute(store->database, schema) : check_file(store);
-    if (code == SQLITE_OK)
-        code = prepare_statements(store);
-    if (code == SQLITE_OK) /* of caches that were in use when they were deleted */
-        code = execute(store->database, "DELETE FROM records WHERE cache < 0;"
-                                        "DELETE FROM pieces WHERE record NOT IN (SELECT id FROM records)");
-    return code;
-}
-
-static void close_database(struct muster__cache_store *store)
-{
-    for (int i = 0; i < STATEMENT_COUNT; i++) {
-        sqlite3_finalize(store->statements[i]);
-        store->statements[i] = NULL;
-    }
-    sqlite3_close(store->database);
-    store->database = NULL;
-}
-
-/* With its write-ahead log, which may hold what is whole.  The caller frees the new name; NULL: it stays. */
-static char *set_aside(const struct muster__cache_store *store)
-{
-    static const char *const endings[] = {"", "-wal", "-shm"};
-    char *name = NULL;
-    for (unsigned i = 1; !name && i < 1000; i++) {
-        name = muster__format("%s.damaged-%u", store->path, i);
-        if (name && access(name, F_OK) == 0) {
-            free(name);
-            name = NULL;
-        }
-    }
-    for (size_t i = 0; name && i < sizeof(endings) / sizeof(*endings); i++) {
-        char *from = muster__format("%s%s", store->path, endings[i]), *to = muster__format("%s%s", name, endings[i]);
-        if (!from || !to || (rename(from, to) != 0 && i == 0)) {
-            free(name);
-            name = NULL;
-        }
-        free(from);
-        free(to);
-    }
-    return name;
-}
-
 static int copy_row(struct muster__cache_store *store, const char *text, uint64_t id)
 {
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(store->database, text, -1, &statement, NULL);
+    int code = sqlite3_prepare_v2(store->file.database, text, -1, &statement, NULL);
     if (code == SQLITE_OK) {
-        (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)id);
+        bind_number(statement, 1, id);
         code = run_statement(statement);
     }
     sqlite3_finalize(statement);
@@ -562,16 +438,16 @@ static int copy_row(struct muster__cache_store *store, const char *text, uint64_
 /* Each in a transaction of its own: a page that cannot be read costs what lies on it. */
 static void rescue_record(struct muster__cache_store *store, uint64_t id, size_t *kept, size_t *lost)
 {
-    (void)execute(store->database, "BEGIN");
+    (void)execute(store->file.database, "BEGIN");
     int code = copy_row(store, "INSERT INTO records SELECT * FROM damaged.records WHERE id = ?1 AND cache IN"
                                " (SELECT id FROM caches)", id);
-    bool is_there = code == SQLITE_OK && sqlite3_changes(store->database) > 0;
+    bool is_there = code == SQLITE_OK && sqlite3_changes(store->file.database) > 0;
     if (is_there)
         code = copy_row(store, "INSERT INTO pieces SELECT * FROM damaged.pieces WHERE record = ?1", id);
     if (code == SQLITE_OK)
-        code = execute(store->database, "COMMIT");
-    if (code != SQLITE_OK && !sqlite3_get_autocommit(store->database))
-        (void)execute(store->database, "ROLLBACK");
+        code = execute(store->file.database, "COMMIT");
+    if (code != SQLITE_OK && !sqlite3_get_autocommit(store->file.database))
+        (void)execute(store->file.database, "ROLLBACK");
     *kept += is_there && code == SQLITE_OK;
     *lost += code != SQLITE_OK;
 }
@@ -579,9 +455,9 @@ static void rescue_record(struct muster__cache_store *store, uint64_t id, size_t
 static int attach(struct muster__cache_store *store, const char *name)
 {
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(store->database, "ATTACH ?1 AS damaged", -1, &statement, NULL);
+    int code = sqlite3_prepare_v2(store->file.database, "ATTACH ?1 AS damaged", -1, &statement, NULL);
     if (code == SQLITE_OK) {
-        (void)sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+        bind_text(statement, 1, name);
         code = run_statement(statement);
     }
     sqlite3_finalize(statement);
@@ -590,43 +466,27 @@ static int attach(struct muster__cache_store *store, const char *name)
 
 static void rescue(struct muster__cache_store *store, const char *name)
 {
+    static const char *const question = "SELECT max(id) FROM damaged.records";
     size_t kept = 0, lost = 0;
-    uint64_t last = 0;
     if (attach(store, name) == SQLITE_OK) {
-        if (one_text(store->database, "SELECT max(id) FROM damaged.records", NULL, &last) != SQLITE_OK || last == 0)
-            last = TRIED_BLINDLY;
-        (void)execute(store->database, "PRAGMA synchronous = OFF"); /* at the end, once */
+        uint64_t last = muster__store_file_last_id(store->file.database, &question, 1);
+        (void)execute(store->file.database, "PRAGMA synchronous = OFF"); /* at the end, once */
         for (uint64_t id = 1; id <= last; id++)
             (void)copy_row(store, "INSERT OR IGNORE INTO caches SELECT * FROM damaged.caches WHERE id = ?1", id);
         for (uint64_t id = 1; id <= last; id++)
             rescue_record(store, id, &kept, &lost);
-        (void)execute(store->database, "DETACH damaged; PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)");
+        (void)execute(store->file.database, "DETACH damaged; PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)");
     }
-    tell(store, muster__format("%s is damaged and was set aside as %s; %zu record%s could be kept, %s", store->path, name,
-                               kept, kept == 1 ? "" : "s",
-                               lost || !kept ? "others are lost" : "as far as one can tell all of them"));
+    tell(store, muster__store_file_describe_rescue(&store->file, name, "record", kept, "", lost > 0));
 }
 
 static void open_file(struct muster__cache_store *store)
 {
-    uint64_t version = 0;
-    int code = open_database(store, &version);
-    if (version <= SCHEMA_VERSION && (is_damage(code) || code == SQLITE_ERROR)) {
-        close_database(store);
-        char *name = set_aside(store);
-        if (name)
-            code = open_database(store, &version);
-        if (name && code == SQLITE_OK)
-            rescue(store, name);
-        free(name);
-    }
-    store->opened = code == SQLITE_OK ? MUSTER_OK : code == SQLITE_NOMEM ? MUSTER_NO_MEMORY : MUSTER_SYSTEM;
-    if (code == SQLITE_OK && version > SCHEMA_VERSION) {
-        store->opened = MUSTER_UNSUPPORTED;
-        muster_error_set(&store->error, store->opened, "%s was written by a later version of muster", store->path);
-    } else if (code != SQLITE_OK) {
-        muster_error_set(&store->error, store->opened, "%s cannot be opened: %s", store->path, sqlite3_errstr(code));
-    }
+    char *damaged = NULL;
+    store->opened = muster__store_file_open(&store->file, &damaged, &store->error);
+    if (damaged)
+        rescue(store, damaged);
+    free(damaged);
 }
 
 /* ---- the store's thread ---- */
@@ -636,19 +496,17 @@ static void fail_with(struct muster__cache_store *store, struct muster__cache_jo
     job->status = code == SQLITE_NOMEM ? MUSTER_NO_MEMORY : MUSTER_SYSTEM;
     job->is_full = code == SQLITE_FULL;
     muster_error_clean_up(&job->error);
-    muster_error_set(&job->error, job->status, "%s: %s", store->path, sqlite3_errstr(code));
+    muster_error_set(&job->error, job->status, "%s: %s", store->file.path, sqlite3_errstr(code));
 }
 
 static void write_alone(struct muster__cache_store *store, struct muster__cache_job *job)
 {
-    int code = execute(store->database, "SAVEPOINT job");
+    int code = begin_part(store->file.database);
     if (code == SQLITE_OK)
         code = write_job(store, job);
-    if (code != SQLITE_OK) {
-        (void)execute(store->database, "ROLLBACK TO job");
+    if (code != SQLITE_OK)
         fail_with(store, job, code);
-    }
-    (void)execute(store->database, "RELEASE job");
+    end_part(store->file.database, code);
 }
 
 static void end_jobs(struct muster__cache_job *list)
@@ -662,13 +520,13 @@ static void end_jobs(struct muster__cache_job *list)
 
 static void write_jobs(struct muster__cache_store *store, struct muster__cache_job *list)
 {
-    int code = list ? execute(store->database, "BEGIN IMMEDIATE") : SQLITE_OK;
+    int code = list ? execute(store->file.database, "BEGIN IMMEDIATE") : SQLITE_OK;
     for (struct muster__cache_job *at = list; at && code == SQLITE_OK; at = at->next)
         write_alone(store, at);
     if (list && code == SQLITE_OK)
-        code = execute(store->database, "COMMIT");
-    if (code != SQLITE_OK && !sqlite3_get_autocommit(store->database))
-        (void)execute(store->database, "ROLLBACK");
+        code = execute(store->file.database, "COMMIT");
+    if (code != SQLITE_OK && !sqlite3_get_autocommit(store->file.database))
+        (void)execute(store->file.database, "ROLLBACK");
     for (struct muster__cache_job *at = list; at && code != SQLITE_OK; at = at->next)
         fail_with(store, at, code);
     end_jobs(list);
@@ -731,19 +589,14 @@ static void *store_main(void *argument)
         else
             refuse_jobs(store, list);
     }
-    close_database(store); /* what is in the log goes into the file */
+    muster__store_file_close(&store->file);
     return NULL;
 }
 
 static bool start_thread_locked(struct muster__cache_store *store)
 {
-    sigset_t all, old;
-    if (store->is_running)
-        return true;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    store->is_running = pthread_create(&store->thread, NULL, store_main, store) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!store->is_running)
+        store->is_running = muster__thread_start(&store->thread, NULL, store_main, store) == 0;
     return store->is_running;
 }
 
@@ -765,13 +618,10 @@ struct muster__cache_store *muster__cache_store_new(const char *folder, muster__
                                                     void *user_data)
 {
     struct muster__cache_store *store = calloc(1, sizeof(*store));
-    char *path = muster__format("%s/caches.db", folder);
-    if (!store || !path) {
+    if (!store || muster__store_file_init(&store->file, &format, folder, "caches.db") != MUSTER_OK) {
         free(store);
-        free(path);
         return NULL;
     }
-    store->path = path;
     store->notice = notice;
     store->user_data = user_data;
     store->opened = MUSTER_PENDING;
@@ -801,6 +651,6 @@ void muster__cache_store_destroy(struct muster__cache_store *store)
     pthread_cond_destroy(&store->wake);
     pthread_mutex_destroy(&store->lock);
     muster_error_clean_up(&store->error);
-    free(store->path);
+    muster__store_file_clean_up(&store->file);
     free(store);
 }

@@ -1,21 +1,20 @@
-/* coordinator/store.c - see store.h.  The only file of the coordinator's that includes sqlite3.h.
+/* coordinator/store.c - see store.h.
  *
- * Two connections: `writer` is the store's thread's alone, `reader` is used under a lock by whoever reads.  The log
- * is written ahead (WAL) and flushed at each commit, so that what was told done is on the disk.
+ * Two connections: that of `file` is the store's thread's alone, `reader` is used under a lock by whoever reads.
  *
  * A change that fails is rolled back alone; the others of its transaction go on.  When the transaction itself fails,
  * each of them is told so. */
 #include "coordinator/store.h"
 
 #include "coordinator/store_change.h"
+#include "coordinator/store_file.h"
 #include "coordinator/store_hash.h"
 #include "runtime/check.h"
+#include "runtime/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
 #define CHANGES_A_TRANSACTION 512
-/* Of larger ones only the registrations are looked through when they are opened; what else is damaged is found when
- * it is read. */
-#define CHECKED_BYTES_MAX ((off_t)64 << 20)
 
 static const char schema[] =
     "BEGIN;"
@@ -73,6 +68,15 @@ static const char *const statement_texts[] = {
     STATEMENT_LIST(STATEMENT_TEXT)
 #undef STATEMENT_TEXT
 };
+_Static_assert(STATEMENT_COUNT <= MUSTER__STORE_STATEMENTS_MAX, "room for the statements");
+
+static const struct muster__store_format format = {
+    .schema = schema,
+    .version = 1,
+    .statements = statement_texts,
+    .statement_count = STATEMENT_COUNT,
+    .large_question = "SELECT 'ok', count(length(preload)) FROM registrations NOT INDEXED", /* reads all of its pages */
+};
 
 static const char each_text[] = "SELECT storage_key, scope, script_url, module, via, checked, settings, routes,"
                                 " event_types, preload, bytes FROM registrations";
@@ -86,10 +90,9 @@ static const char sync_text[] = "SELECT storage_key, scope, tag, periodic, inter
                                 " JOIN registrations ON id = registration";
 
 struct muster__store {
-    char *folder, *path;
+    char *folder;
     int lock_fd;
-    sqlite3 *writer;                          /* Thread: the store's, once it runs */
-    sqlite3_stmt *statements[STATEMENT_COUNT]; /* likewise */
+    struct muster__store_file file; /* Thread: the store's, once it runs */
     struct {
         pthread_mutex_t lock;
         sqlite3 *database;
@@ -110,70 +113,23 @@ static enum muster_status cannot(struct muster_error *error, const char *path, c
     return MUSTER_SYSTEM;
 }
 
-static enum muster_status status_of(int code)
-{
-    return code == SQLITE_OK || code == SQLITE_DONE ? MUSTER_OK : code == SQLITE_NOMEM ? MUSTER_NO_MEMORY : MUSTER_SYSTEM;
-}
-
-/* What the disk gave back is not what was written. */
-static bool is_damage(int code)
-{
-    return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_FORMAT;
-}
-
-/* ---- statements ---- */
-
-static void bind_text(sqlite3_stmt *statement, int at, const char *text)
-{
-    if (text)
-        (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
-    else
-        (void)sqlite3_bind_null(statement, at);
-}
-
-static void bind_number(sqlite3_stmt *statement, int at, uint64_t number)
-{
-    (void)sqlite3_bind_int64(statement, at, (sqlite3_int64)number);
-}
-
-static const char *column_text(sqlite3_stmt *statement, int at)
-{
-    return (const char *)sqlite3_column_text(statement, at);
-}
-
-/* One that gives no rows. */
-static int run_statement(sqlite3_stmt *statement)
-{
-    int code = sqlite3_step(statement);
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
-static int execute(sqlite3 *database, const char *text)
-{
-    return sqlite3_exec(database, text, NULL, NULL, NULL);
-}
-
 /* ---- writing one change ---- */
 
 /* *ret_id: 0: there is none. */
 static int find_registration(struct muster__store *store, const char *storage_key, const char *scope, uint64_t *ret_id)
 {
-    sqlite3_stmt *statement = store->statements[STATEMENT_FIND];
+    sqlite3_stmt *statement = store->file.statements[STATEMENT_FIND];
     bind_text(statement, 1, storage_key);
     bind_text(statement, 2, scope);
     int code = sqlite3_step(statement);
-    *ret_id = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
+    *ret_id = code == SQLITE_ROW ? column_number(statement, 0) : 0;
+    return end_statement(statement, code);
 }
 
 /* Of the scripts of one registration; the caller frees it. */
 static int list_hashes(struct muster__store *store, uint64_t id, uint8_t **ret_hashes, size_t *ret_count)
 {
-    sqlite3_stmt *statement = store->statements[STATEMENT_HASHES];
+    sqlite3_stmt *statement = store->file.statements[STATEMENT_HASHES];
     uint8_t *hashes = NULL;
     size_t count = 0;
     int code;
@@ -188,25 +144,28 @@ static int list_hashes(struct muster__store *store, uint64_t id, uint8_t **ret_h
         hashes = more;
         memcpy(hashes + count++ * MUSTER__STORE_HASH_LENGTH, sqlite3_column_blob(statement, 0), MUSTER__STORE_HASH_LENGTH);
     }
-    sqlite3_reset(statement);
     *ret_hashes = hashes;
     *ret_count = count;
-    return code == SQLITE_DONE ? SQLITE_OK : code;
+    return end_statement(statement, code);
 }
 
 static int run_with_id(struct muster__store *store, enum statement which, uint64_t id)
 {
-    bind_number(store->statements[which], 1, id);
-    return run_statement(store->statements[which]);
+    bind_number(store->file.statements[which], 1, id);
+    return run_statement(store->file.statements[which]);
+}
+
+static struct muster_bytes hash_bytes(const uint8_t *hash)
+{
+    return (struct muster_bytes){(const char *)hash, MUSTER__STORE_HASH_LENGTH};
 }
 
 static int remove_contents(struct muster__store *store, const uint8_t *hashes, size_t count)
 {
     int code = SQLITE_OK;
     for (size_t i = 0; i < count && code == SQLITE_OK; i++) {
-        sqlite3_stmt *statement = store->statements[STATEMENT_REMOVE_CONTENT];
-        (void)sqlite3_bind_blob(statement, 1, hashes + i * MUSTER__STORE_HASH_LENGTH, MUSTER__STORE_HASH_LENGTH,
-                                SQLITE_STATIC);
+        sqlite3_stmt *statement = store->file.statements[STATEMENT_REMOVE_CONTENT];
+        bind_bytes(statement, 1, hash_bytes(hashes + i * MUSTER__STORE_HASH_LENGTH));
         code = run_statement(statement);
     }
     return code;
@@ -215,17 +174,18 @@ static int remove_contents(struct muster__store *store, const uint8_t *hashes, s
 static int put_script(struct muster__store *store, uint64_t id, size_t ordinal, const struct muster__stored_script *script)
 {
     uint8_t hash[MUSTER__STORE_HASH_LENGTH];
-    sqlite3_stmt *content = store->statements[STATEMENT_PUT_CONTENT], *row = store->statements[STATEMENT_PUT_SCRIPT];
+    sqlite3_stmt *content = store->file.statements[STATEMENT_PUT_CONTENT];
+    sqlite3_stmt *row = store->file.statements[STATEMENT_PUT_SCRIPT];
     muster__store_hash(script->text, hash);
-    (void)sqlite3_bind_blob(content, 1, hash, sizeof(hash), SQLITE_STATIC);
-    (void)sqlite3_bind_blob64(content, 2, script->text.data, script->text.length, SQLITE_STATIC);
+    bind_bytes(content, 1, hash_bytes(hash));
+    bind_bytes(content, 2, script->text);
     int code = run_statement(content);
     if (code != SQLITE_OK)
         return code;
     bind_number(row, 1, id);
     bind_number(row, 2, ordinal);
     bind_text(row, 3, script->url);
-    (void)sqlite3_bind_blob(row, 4, hash, sizeof(hash), SQLITE_STATIC);
+    bind_bytes(row, 4, hash_bytes(hash));
     bind_text(row, 5, script->content_type);
     bind_text(row, 6, script->source_map);
     bind_number(row, 7, script->is_module);
@@ -259,7 +219,7 @@ static uint64_t bytes_of(const struct muster__stored_registration *registration)
 
 static int put_registration(struct muster__store *store, const struct muster__stored_registration *registration)
 {
-    sqlite3_stmt *statement = store->statements[STATEMENT_PUT];
+    sqlite3_stmt *statement = store->file.statements[STATEMENT_PUT];
     uint64_t id = 0;
     bind_text(statement, 1, registration->storage_key);
     bind_text(statement, 2, registration->scope);
@@ -289,7 +249,7 @@ static int remove_registration(struct muster__store *store, uint64_t id)
 
 static int put_sync(struct muster__store *store, uint64_t id, const struct muster__stored_sync *sync)
 {
-    sqlite3_stmt *statement = store->statements[STATEMENT_PUT_SYNC];
+    sqlite3_stmt *statement = store->file.statements[STATEMENT_PUT_SYNC];
     bind_number(statement, 1, id);
     bind_number(statement, 2, sync->is_periodic);
     bind_text(statement, 3, sync->tag);
@@ -301,7 +261,7 @@ static int put_sync(struct muster__store *store, uint64_t id, const struct muste
 
 static int remove_sync(struct muster__store *store, uint64_t id, const struct muster__stored_sync *sync)
 {
-    sqlite3_stmt *statement = store->statements[STATEMENT_REMOVE_SYNC];
+    sqlite3_stmt *statement = store->file.statements[STATEMENT_REMOVE_SYNC];
     bind_number(statement, 1, id);
     bind_number(statement, 2, sync->is_periodic);
     bind_text(statement, 3, sync->tag);
@@ -329,24 +289,25 @@ static int apply(struct muster__store *store, struct muster__store_change *chang
 
 /* ---- the store's thread ---- */
 
-static void apply_alone(struct muster__store *store, struct muster__store_change *change)
+/* `why` becomes what SQLite says if it fails. */
+static void apply_alone(struct muster__store *store, struct muster__store_change *change, char *why, size_t size)
 {
-    int code = execute(store->writer, "SAVEPOINT change");
+    int code = begin_part(store->file.database);
     change->status = MUSTER_OK;
     if (code == SQLITE_OK)
         code = apply(store, change);
     if (code != SQLITE_OK) {
-        change->status = status_of(code);
-        (void)execute(store->writer, "ROLLBACK TO change");
+        change->status = muster__store_file_status(code);
+        snprintf(why, size, "%s", sqlite3_errmsg(store->file.database)); /* now: the rollback says that all is well */
     }
-    (void)execute(store->writer, "RELEASE change");
+    end_part(store->file.database, code);
 }
 
 static void tell(struct muster__store *store, struct muster__store_change *change, const char *why)
 {
     struct muster_error error = {0};
     if (change->status != MUSTER_OK)
-        muster_error_set(&error, change->status, "%s: %s", store->path,
+        muster_error_set(&error, change->status, "%s: %s", store->file.path,
                          change->status == MUSTER_SYSTEM ? why : muster_status_sentence(change->status));
     if (change->done)
         change->done(change->user_data, change->status, change->status == MUSTER_OK ? NULL : &error);
@@ -356,24 +317,21 @@ static void tell(struct muster__store *store, struct muster__store_change *chang
 static void write_changes(struct muster__store *store, struct muster__store_change *list)
 {
     char why[256] = "";
-    int code = execute(store->writer, "BEGIN IMMEDIATE");
-    for (struct muster__store_change *at = list; at && code == SQLITE_OK; at = at->next) {
-        apply_alone(store, at);
-        if (at->status != MUSTER_OK)
-            snprintf(why, sizeof(why), "%s", sqlite3_errmsg(store->writer));
-    }
+    int code = execute(store->file.database, "BEGIN IMMEDIATE");
+    for (struct muster__store_change *at = list; at && code == SQLITE_OK; at = at->next)
+        apply_alone(store, at, why, sizeof(why));
     if (code == SQLITE_OK)
-        code = execute(store->writer, "COMMIT");
+        code = execute(store->file.database, "COMMIT");
     if (code != SQLITE_OK) {
-        snprintf(why, sizeof(why), "%s", sqlite3_errmsg(store->writer));
-        if (!sqlite3_get_autocommit(store->writer))
-            (void)execute(store->writer, "ROLLBACK");
+        snprintf(why, sizeof(why), "%s", sqlite3_errmsg(store->file.database));
+        if (!sqlite3_get_autocommit(store->file.database))
+            (void)execute(store->file.database, "ROLLBACK");
     }
     while (list) {
         struct muster__store_change *change = list;
         list = change->next;
         if (code != SQLITE_OK)
-            change->status = status_of(code);
+            change->status = muster__store_file_status(code);
         tell(store, change, why);
         free(change);
     }
@@ -450,7 +408,7 @@ enum muster_status muster__store_remove_sync(struct muster__store *store, const 
 
 static enum muster_status read_failed(struct muster__store *store, sqlite3 *database, struct muster_error *error)
 {
-    return cannot(error, store->path, "cannot be read", sqlite3_errmsg(database));
+    return cannot(error, store->file.path, "cannot be read", sqlite3_errmsg(database));
 }
 
 static void read_row(sqlite3_stmt *row, struct muster__stored_registration *to)
@@ -461,12 +419,12 @@ static void read_row(sqlite3_stmt *row, struct muster__stored_registration *to)
         .script_url = column_text(row, 2),
         .is_module = sqlite3_column_int(row, 3),
         .via = sqlite3_column_int(row, 4),
-        .checked_us = (uint64_t)sqlite3_column_int64(row, 5),
+        .checked_us = column_number(row, 5),
         .settings = column_text(row, 6),
         .routes = column_text(row, 7),
         .event_types = column_text(row, 8),
         .preload = column_text(row, 9),
-        .bytes = (uint64_t)sqlite3_column_int64(row, 10),
+        .bytes = column_number(row, 10),
     };
 }
 
@@ -506,8 +464,8 @@ enum muster_status muster__store_each_sync(struct muster__store *store, muster__
             .scope = column_text(row, 1),
             .tag = column_text(row, 2),
             .is_periodic = sqlite3_column_int(row, 3),
-            .interval_us = (uint64_t)sqlite3_column_int64(row, 4),
-            .due_us = (uint64_t)sqlite3_column_int64(row, 5),
+            .interval_us = column_number(row, 4),
+            .due_us = column_number(row, 5),
             .attempts = (unsigned)sqlite3_column_int(row, 6),
         };
         if (sync.storage_key && sync.scope && sync.tag)
@@ -525,14 +483,13 @@ enum muster_status muster__store_each_sync(struct muster__store *store, muster__
 static bool read_script(sqlite3_stmt *row, struct muster__stored_script *to)
 {
     uint8_t hash[MUSTER__STORE_HASH_LENGTH];
-    const void *text = sqlite3_column_blob(row, 5);
     *to = (struct muster__stored_script){
         .url = column_text(row, 0),
         .content_type = column_text(row, 1),
         .source_map = column_text(row, 2),
         .is_module = sqlite3_column_int(row, 3),
-        .checked_us = (uint64_t)sqlite3_column_int64(row, 4),
-        .text = {text ? text : "", (size_t)sqlite3_column_bytes(row, 5)},
+        .checked_us = column_number(row, 4),
+        .text = column_bytes(row, 5),
     };
     if (sqlite3_column_type(row, 5) == SQLITE_NULL || sqlite3_column_bytes(row, 6) != sizeof(hash) || !to->url)
         return false;
@@ -554,9 +511,9 @@ static enum muster_status each_script(sqlite3_stmt *row, muster__store_see_scrip
         count++;
     }
     sqlite3_finalize(row);
-    if (!whole || is_damage(code))
+    if (!whole || muster__store_file_is_damage(code))
         return MUSTER_LOAD_FAILED;
-    return code != SQLITE_DONE ? status_of(code) : count ? MUSTER_OK : MUSTER_NOT_FOUND;
+    return code != SQLITE_DONE ? muster__store_file_status(code) : count ? MUSTER_OK : MUSTER_NOT_FOUND;
 }
 
 enum muster_status muster__store_each_script(struct muster__store *store, const char *storage_key, const char *scope,
@@ -564,7 +521,8 @@ enum muster_status muster__store_each_script(struct muster__store *store, const 
 {
     sqlite3_stmt *row = NULL;
     pthread_mutex_lock(&store->reader.lock);
-    enum muster_status status = status_of(sqlite3_prepare_v2(store->reader.database, script_text, -1, &row, NULL));
+    int code = sqlite3_prepare_v2(store->reader.database, script_text, -1, &row, NULL);
+    enum muster_status status = muster__store_file_status(code);
     if (status == MUSTER_OK) {
         bind_text(row, 1, storage_key);
         bind_text(row, 2, scope);
@@ -598,75 +556,7 @@ static enum muster_status take_lock(struct muster__store *store, struct muster_e
     return status;
 }
 
-static int one_number(sqlite3 *database, const char *question, int *ret_answer)
-{
-    sqlite3_stmt *statement;
-    int code = sqlite3_prepare_v2(database, question, -1, &statement, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        *ret_answer = sqlite3_column_int(statement, 0);
-    sqlite3_finalize(statement);
-    return code == SQLITE_ROW ? SQLITE_OK : code;
-}
-
-/* A large one is only walked through. */
-static int check_whole(sqlite3 *database, const char *path)
-{
-    sqlite3_stmt *statement;
-    struct stat file;
-    bool large = stat(path, &file) == 0 && file.st_size > CHECKED_BYTES_MAX;
-    int code = sqlite3_prepare_v2(database,
-                                  large ? "SELECT 'ok', count(length(preload)) FROM registrations NOT INDEXED"
-                                        : "PRAGMA quick_check(1)",
-                                  -1, &statement, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        code = strcmp(column_text(statement, 0), "ok") ? SQLITE_CORRUPT : SQLITE_OK;
-    sqlite3_finalize(statement);
-    return code;
-}
-
-static int open_connection(const char *path, int flags, sqlite3 **ret_database)
-{
-    int code = sqlite3_open_v2(path, ret_database, flags | SQLITE_OPEN_NOMUTEX, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_busy_timeout(*ret_database, 5000);
-    return code;
-}
-
-static int open_writer(struct muster__store *store, int *ret_version)
-{
-    int code = open_connection(store->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &store->writer);
-    if (code == SQLITE_OK)
-        code = execute(store->writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    if (code == SQLITE_OK)
-        code = one_number(store->writer, "PRAGMA user_version", ret_version);
-    if (code == SQLITE_OK && *ret_version == 0)
-        code = execute(store->writer, schema);
-    else if (code == SQLITE_OK && *ret_version <= SCHEMA_VERSION)
-        code = check_whole(store->writer, store->path);
-    for (int i = 0; i < STATEMENT_COUNT && code == SQLITE_OK && *ret_version <= SCHEMA_VERSION; i++)
-        code = sqlite3_prepare_v3(store->writer, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                  &store->statements[i], NULL);
-    return code;
-}
-
-static void close_writer(struct muster__store *store)
-{
-    for (int i = 0; i < STATEMENT_COUNT; i++) {
-        sqlite3_finalize(store->statements[i]);
-        store->statements[i] = NULL;
-    }
-    sqlite3_close(store->writer);
-    store->writer = NULL;
-}
-
 /* ---- what was damaged ---- */
-
-/* How many numbers are tried one by one behind the last that could be read, when nobody can say how many there are. */
-#define TRIED_BLINDLY 100000
 
 struct rescue {
     struct muster__store *store;
@@ -733,8 +623,8 @@ static void rescue_syncs(struct rescue *rescue, uint64_t old_id, const struct mu
         const struct muster__stored_sync sync = {
             .is_periodic = sqlite3_column_int(rescue->sync, 0),
             .tag = column_text(rescue->sync, 1),
-            .interval_us = (uint64_t)sqlite3_column_int64(rescue->sync, 2),
-            .due_us = (uint64_t)sqlite3_column_int64(rescue->sync, 3),
+            .interval_us = column_number(rescue->sync, 2),
+            .due_us = column_number(rescue->sync, 3),
             .attempts = (unsigned)sqlite3_column_int(rescue->sync, 4),
         };
         if (sync.tag)
@@ -752,12 +642,10 @@ static int rescue_row(struct rescue *rescue, uint64_t id)
     struct muster__stored_script *scripts = rescue_scripts(rescue, id);
     registration.scripts = scripts;
     registration.script_count = rescue->script_count;
-    int code = execute(rescue->store->writer, "SAVEPOINT change");
+    int code = begin_part(rescue->store->file.database);
     if (code == SQLITE_OK)
         code = put_registration(rescue->store, &registration);
-    if (code != SQLITE_OK)
-        (void)execute(rescue->store->writer, "ROLLBACK TO change");
-    (void)execute(rescue->store->writer, "RELEASE change");
+    end_part(rescue->store->file.database, code);
     if (code == SQLITE_OK) {
         rescue->kept++;
         rescue->bare += !scripts;
@@ -778,22 +666,12 @@ static void rescue_id(struct rescue *rescue, uint64_t id)
     sqlite3_reset(rescue->row);
 }
 
-static uint64_t last_id(struct rescue *rescue)
-{
-    static const char *const questions[] = {"SELECT seq FROM sqlite_sequence WHERE name = 'registrations'",
-                                            "SELECT max(id) FROM registrations", "SELECT max(registration) FROM scripts"};
-    int last = 0;
-    for (size_t i = 0; i < sizeof(questions) / sizeof(*questions) && last <= 0; i++)
-        (void)one_number(rescue->damaged, questions[i], &last);
-    return last > 0 ? (uint64_t)last : TRIED_BLINDLY;
-}
-
 /* False: nothing in it can be read. */
 static bool open_damaged(struct rescue *rescue, const char *path)
 {
     static const char sync_of_id_text[] = "SELECT periodic, tag, interval, due, attempts FROM syncs WHERE registration = ?1";
     char text[sizeof(each_text) + 32];
-    int code = open_connection(path, SQLITE_OPEN_READWRITE, &rescue->damaged);
+    int code = muster__store_file_connect(path, &rescue->damaged);
     snprintf(text, sizeof(text), "%s WHERE id = ?1", each_text);
     if (code == SQLITE_OK)
         code = sqlite3_prepare_v2(rescue->damaged, text, -1, &rescue->row, NULL);
@@ -804,12 +682,14 @@ static bool open_damaged(struct rescue *rescue, const char *path)
 
 static void rescue_all(struct rescue *rescue, const char *path)
 {
+    static const char *const questions[] = {"SELECT seq FROM sqlite_sequence WHERE name = 'registrations'",
+                                            "SELECT max(id) FROM registrations", "SELECT max(registration) FROM scripts"};
     drop_scripts(rescue);
-    if (open_damaged(rescue, path) && execute(rescue->store->writer, "BEGIN IMMEDIATE") == SQLITE_OK) {
-        uint64_t last = last_id(rescue);
+    if (open_damaged(rescue, path) && execute(rescue->store->file.database, "BEGIN IMMEDIATE") == SQLITE_OK) {
+        uint64_t last = muster__store_file_last_id(rescue->damaged, questions, sizeof(questions) / sizeof(*questions));
         for (uint64_t id = 1; id <= last; id++)
             rescue_id(rescue, id);
-        if (execute(rescue->store->writer, "COMMIT") != SQLITE_OK)
+        if (execute(rescue->store->file.database, "COMMIT") != SQLITE_OK)
             rescue->kept = 0;
     }
     drop_scripts(rescue);
@@ -818,110 +698,35 @@ static void rescue_all(struct rescue *rescue, const char *path)
     sqlite3_close(rescue->damaged);
 }
 
-/* With its write-ahead log, which may hold what is whole.  The caller frees the new name. */
-static enum muster_status set_aside(struct muster__store *store, char **ret_name, struct muster_error *error)
+/* The sentence for the log; NULL: out of memory. */
+static char *rescue(struct muster__store *store, const char *damaged)
 {
-    static const char *const endings[] = {"", "-wal", "-shm"};
-    char *name = NULL;
-    for (unsigned i = 1; !name; i++) {
-        name = muster__format("%s.damaged-%u", store->path, i);
-        if (name && access(name, F_OK) == 0) {
-            free(name);
-            name = NULL;
-        } else if (!name) {
-            return MUSTER_NO_MEMORY;
-        }
-    }
-    enum muster_status status = MUSTER_OK;
-    for (size_t i = 0; i < sizeof(endings) / sizeof(*endings) && status == MUSTER_OK; i++) {
-        char *from = muster__format("%s%s", store->path, endings[i]), *to = muster__format("%s%s", name, endings[i]);
-        if (!from || !to)
-            status = MUSTER_NO_MEMORY;
-        else if (rename(from, to) && (i == 0 || errno != ENOENT))
-            status = cannot(error, store->path, "is damaged and cannot be set aside", strerror(errno));
-        free(from);
-        free(to);
-    }
-    if (status == MUSTER_OK)
-        *ret_name = name;
-    else
-        free(name);
-    return status;
-}
-
-static char *describe_rescue(const struct muster__store *store, const struct rescue *rescue, const char *name)
-{
-    return muster__format("%s is damaged and was set aside as %s; %zu registration%s could be kept%s, %s",
-                          store->path, name, rescue->kept, rescue->kept == 1 ? "" : "s",
-                          rescue->bare ? ", some without their scripts, which are fetched again" : "",
-                          rescue->lost || !rescue->kept ? "others are lost" : "as far as one can tell all of them");
+    struct rescue rescue = {.store = store};
+    rescue_all(&rescue, damaged);
+    return muster__store_file_describe_rescue(&store->file, damaged, "registration", rescue.kept,
+                                              rescue.bare ? ", some without their scripts, which are fetched again" : "",
+                                              rescue.lost > 0);
 }
 
 /* ---- opening ---- */
 
-static enum muster_status open_failed(struct muster__store *store, struct muster_error *error)
-{
-    if (!store->writer)
-        return MUSTER_NO_MEMORY;
-    return cannot(error, store->path, "cannot be opened", sqlite3_errmsg(store->writer));
-}
-
-static enum muster_status replace_damaged(struct muster__store *store, char **ret_notice, struct muster_error *error)
-{
-    struct rescue rescue = {.store = store};
-    char *name = NULL;
-    int version = 0;
-    close_writer(store);
-    enum muster_status status = set_aside(store, &name, error);
-    if (status == MUSTER_OK && open_writer(store, &version) != SQLITE_OK)
-        status = open_failed(store, error);
-    if (status == MUSTER_OK) {
-        rescue_all(&rescue, name);
-        *ret_notice = describe_rescue(store, &rescue, name);
-    }
-    free(name);
-    return status;
-}
-
-/* So that nobody else reads it; what SQLite puts beside it has the same mode. */
-static enum muster_status make_file(struct muster__store *store, struct muster_error *error)
-{
-    int fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return cannot(error, store->path, "cannot be written", strerror(errno));
-    close(fd);
-    return MUSTER_OK;
-}
-
 static enum muster_status open_connections(struct muster__store *store, char **ret_notice, struct muster_error *error)
 {
-    int version = 0;
-    enum muster_status status = make_file(store, error);
-    if (status != MUSTER_OK)
-        return status;
-    int code = open_writer(store, &version);
-    if (code == SQLITE_OK && version > SCHEMA_VERSION) {
-        muster_error_set(error, MUSTER_UNSUPPORTED, "%s was written by a later version of muster", store->path);
-        return MUSTER_UNSUPPORTED;
-    }
-    if (is_damage(code) || code == SQLITE_ERROR) /* the latter: its tables are not those of its schema */
-        status = replace_damaged(store, ret_notice, error);
-    else if (code != SQLITE_OK)
-        status = open_failed(store, error);
-    if (status == MUSTER_OK && open_connection(store->path, SQLITE_OPEN_READWRITE, &store->reader.database) != SQLITE_OK)
-        status = cannot(error, store->path, "cannot be opened", "a second time");
+    char *damaged = NULL;
+    enum muster_status status = muster__store_file_open(&store->file, &damaged, error);
+    if (damaged)
+        *ret_notice = rescue(store, damaged);
+    free(damaged);
+    if (status == MUSTER_OK && muster__store_file_connect(store->file.path, &store->reader.database) != SQLITE_OK)
+        status = cannot(error, store->file.path, "cannot be opened", "a second time");
     return status;
 }
 
 static enum muster_status start_thread(struct muster__store *store, struct muster_error *error)
 {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&store->thread, NULL, store_main, store);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int failed = muster__thread_start(&store->thread, NULL, store_main, store);
     store->running = !failed;
-    return failed ? cannot(error, store->path, "has no thread", strerror(failed)) : MUSTER_OK;
+    return failed ? cannot(error, store->file.path, "has no thread", strerror(failed)) : MUSTER_OK;
 }
 
 static enum muster_status prepare(struct muster__store *store, const char *folder, struct muster_error *error)
@@ -932,8 +737,7 @@ static enum muster_status prepare(struct muster__store *store, const char *folde
     pthread_cond_init(&store->queue.wake, NULL);
     store->queue.tail = &store->queue.head;
     store->folder = muster__strdup(folder);
-    store->path = muster__format("%s/registrations.db", folder);
-    if (!store->folder || !store->path)
+    if (!store->folder || muster__store_file_init(&store->file, &format, folder, "registrations.db") != MUSTER_OK)
         return MUSTER_NO_MEMORY;
     if (mkdir(folder, 0700) && errno != EEXIST)
         return cannot(error, folder, "cannot be made", strerror(errno));
@@ -978,13 +782,12 @@ void muster__store_close(struct muster__store *store)
     if (store->running)
         stop_thread(store);
     sqlite3_close(store->reader.database);
-    close_writer(store); /* the last: what is in the log goes into the file */
+    muster__store_file_clean_up(&store->file); /* the last connection */
     if (store->lock_fd >= 0)
         close(store->lock_fd);
     pthread_mutex_destroy(&store->reader.lock);
     pthread_mutex_destroy(&store->queue.lock);
     pthread_cond_destroy(&store->queue.wake);
     free(store->folder);
-    free(store->path);
     free(store);
 }

@@ -4,43 +4,17 @@
 
 #include "coordinator/store_hash.h"
 #include "runtime/check.h"
+#include "tests/state_folder.h"
 
 #include <check.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static void make_folder(void)
-{
-    snprintf(folder, sizeof(folder), "test-store-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
-
-static void remove_folder(void)
-{
-    char pattern[96];
-    glob_t found = {0};
-    snprintf(pattern, sizeof(pattern), "%s/*", folder);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            unlink(found.gl_pathv[i]);
-    globfree(&found);
-    rmdir(folder);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return path;
-}
 
 static struct muster__store *open_store(char **ret_notice)
 {
@@ -338,12 +312,17 @@ START_TEST(a_folder_has_one_owner)
 }
 END_TEST
 
-START_TEST(the_file_is_its_owners_alone)
+static void check_mode(const char *name)
 {
     struct stat file;
-    muster__store_close(open_store(NULL));
-    ck_assert_int_eq(stat(in_folder("registrations.db"), &file), 0);
+    ck_assert_int_eq(stat(in_folder(name), &file), 0);
     ck_assert_int_eq(file.st_mode & 0777, 0600);
+}
+
+START_TEST(the_file_is_its_owners_alone)
+{
+    muster__store_close(open_store(NULL));
+    check_mode("registrations.db");
 }
 END_TEST
 
@@ -390,6 +369,7 @@ START_TEST(what_is_no_database_is_set_aside_and_a_new_one_begun)
         ck_assert_msg(strstr(notice, "0 registrations could be kept") != NULL, "%s", notice);
         free(notice);
         ck_assert_int_eq(access(in_folder(set_aside[i]), F_OK), 0);
+        check_mode("registrations.db");
         check_registrations(store, "");
         put(store, &full);
         muster__store_close(store);
@@ -467,6 +447,32 @@ START_TEST(a_script_whose_text_was_changed_on_disk_is_not_given_out)
 }
 END_TEST
 
+/* From outside, as somebody with an editor may. */
+static void execute_aside(const char *text)
+{
+    sqlite3 *database = NULL;
+    ck_assert_int_eq(sqlite3_open(in_folder("registrations.db"), &database), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(database, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(database);
+}
+
+START_TEST(a_change_that_fails_says_why_and_the_others_are_written)
+{
+    struct muster__store *store = open_store(NULL);
+    struct done good = NOT_DONE, bad = NOT_DONE;
+    execute_aside("CREATE TRIGGER no BEFORE INSERT ON registrations WHEN NEW.scope = '/no/'"
+                  " BEGIN SELECT RAISE(ABORT, 'not this one'); END");
+    struct muster__stored_registration no = bare("/no/"), yes = bare("/yes/");
+    ck_assert_int_eq(muster__store_put(store, &no, is_done, &bad), MUSTER_OK);
+    ck_assert_int_eq(muster__store_put(store, &yes, is_done, &good), MUSTER_OK);
+    ck_assert_int_eq(wait_done(&bad, 1), MUSTER_SYSTEM);
+    ck_assert_int_eq(wait_done(&good, 1), MUSTER_OK);
+    ck_assert_msg(strstr(bad.why, "not this one") != NULL, "%s", bad.why);
+    check_registrations(store, "|/yes/|/sw.js|0|0|0|-|-|-|-\n");
+    muster__store_close(store);
+}
+END_TEST
+
 START_TEST(a_folder_that_cannot_be_written_is_an_error_that_names_it)
 {
     struct muster__store *store = NULL;
@@ -509,6 +515,7 @@ int main(void)
     tcase_add_test(tests, what_is_removed_goes_with_its_scripts_and_syncs);
     tcase_add_test(tests, the_same_scope_of_another_storage_key_is_another_registration);
     tcase_add_test(tests, equal_scripts_are_stored_once);
+    tcase_add_test(tests, a_change_that_fails_says_why_and_the_others_are_written);
     tcase_add_test(tests, a_folder_has_one_owner);
     tcase_add_test(tests, the_file_is_its_owners_alone);
     tcase_add_test(tests, a_file_of_a_later_version_is_left_alone);
