@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define PIECE_BYTES ((size_t)1 << 20)
+#define ID_MAX (UINT64_C(1) << 52) /* they are told as numbers of JavaScript */
 
 static const char schema[] =
     "BEGIN;"
@@ -467,14 +468,21 @@ static int attach(struct muster__cache_store *store, const char *name)
 static void rescue(struct muster__cache_store *store, const char *name)
 {
     static const char *const question = "SELECT max(id) FROM damaged.records";
+    struct muster__store_file_ids ids;
     size_t kept = 0, lost = 0;
     if (attach(store, name) == SQLITE_OK) {
         uint64_t last = muster__store_file_last_id(store->file.database, &question, 1);
+        lost += last > ID_MAX;
+        last = last < ID_MAX ? last : ID_MAX;
         (void)execute(store->file.database, "PRAGMA synchronous = OFF"); /* at the end, once */
-        for (uint64_t id = 1; id <= last; id++)
-            (void)copy_row(store, "INSERT OR IGNORE INTO caches SELECT * FROM damaged.caches WHERE id = ?1", id);
-        for (uint64_t id = 1; id <= last; id++)
-            rescue_record(store, id, &kept, &lost);
+        ids = muster__store_file_ids_begin(store->file.database, "SELECT min(id) FROM damaged.caches WHERE id >= ?1", last);
+        while (muster__store_file_ids_next(&ids))
+            (void)copy_row(store, "INSERT OR IGNORE INTO caches SELECT * FROM damaged.caches WHERE id = ?1", ids.id);
+        muster__store_file_ids_end(&ids);
+        ids = muster__store_file_ids_begin(store->file.database, "SELECT min(id) FROM damaged.records WHERE id >= ?1", last);
+        while (muster__store_file_ids_next(&ids))
+            rescue_record(store, ids.id, &kept, &lost);
+        muster__store_file_ids_end(&ids);
         (void)execute(store->file.database, "DETACH damaged; PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)");
     }
     tell(store, muster__store_file_describe_rescue(&store->file, name, "record", kept, "", lost > 0));

@@ -687,8 +687,11 @@ static void rescue_all(struct rescue *rescue, const char *path)
     drop_scripts(rescue);
     if (open_damaged(rescue, path) && execute(rescue->store->file.database, "BEGIN IMMEDIATE") == SQLITE_OK) {
         uint64_t last = muster__store_file_last_id(rescue->damaged, questions, sizeof(questions) / sizeof(*questions));
-        for (uint64_t id = 1; id <= last; id++)
-            rescue_id(rescue, id);
+        struct muster__store_file_ids ids = muster__store_file_ids_begin(
+            rescue->damaged, "SELECT min(id) FROM registrations WHERE id >= ?1", last);
+        while (muster__store_file_ids_next(&ids))
+            rescue_id(rescue, ids.id);
+        muster__store_file_ids_end(&ids);
         if (execute(rescue->store->file.database, "COMMIT") != SQLITE_OK)
             rescue->kept = 0;
     }

@@ -15,6 +15,8 @@
 #define CHECKED_BYTES_MAX ((off_t)64 << 20)
 /* How many numbers are tried when a damaged file does not say how many there are. */
 #define TRIED_BLINDLY 100000
+/* Beyond so many not all numbers are tried: some bytes of damage make a number that nobody could count to. */
+#define TRIED_ONE_BY_ONE 1000000
 /* Another program may have a look at the file. */
 #define BUSY_TIMEOUT_MS 5000
 
@@ -63,9 +65,53 @@ int muster__store_file_number(sqlite3 *database, const char *question, int64_t *
 uint64_t muster__store_file_last_id(sqlite3 *damaged, const char *const *questions, size_t count)
 {
     int64_t last = 0;
-    for (size_t i = 0; i < count && last <= 0; i++)
-        (void)muster__store_file_number(damaged, questions[i], &last);
+    for (size_t i = 0; i < count; i++) {
+        int64_t answer = 0;
+        (void)muster__store_file_number(damaged, questions[i], &answer);
+        last = answer > last ? answer : last;
+    }
     return last > 0 ? (uint64_t)last : TRIED_BLINDLY;
+}
+
+struct muster__store_file_ids muster__store_file_ids_begin(sqlite3 *damaged, const char *question, uint64_t last)
+{
+    struct muster__store_file_ids ids = {.last = last};
+    if (last > TRIED_ONE_BY_ONE)
+        (void)sqlite3_prepare_v2(damaged, question, -1, &ids.next, NULL);
+    return ids;
+}
+
+/* How far to go on from where the table cannot be read, which may be a page of near or of very far numbers. */
+static uint64_t stride(unsigned failures)
+{
+    return failures < 1000 ? 1 : UINT64_C(1) << ((failures - 1000) / 100 + 1);
+}
+
+bool muster__store_file_ids_next(struct muster__store_file_ids *ids)
+{
+    uint64_t from = ids->id + 1;
+    if (ids->id >= ids->last)
+        return false;
+    if (ids->last <= TRIED_ONE_BY_ONE) {
+        ids->id = from;
+        return true;
+    }
+    bind_number(ids->next, 1, from);
+    int code = sqlite3_step(ids->next);
+    bool is_end = code == SQLITE_DONE || (code == SQLITE_ROW && sqlite3_column_type(ids->next, 0) != SQLITE_INTEGER);
+    uint64_t found = code == SQLITE_ROW && !is_end ? column_number(ids->next, 0) : 0;
+    (void)end_statement(ids->next, code);
+    if (is_end)
+        return false;
+    ids->failures = found < from ? ids->failures + 1 : 0;
+    uint64_t step = found < from ? stride(ids->failures) : found - ids->id;
+    ids->id = step < ids->last - ids->id ? ids->id + step : ids->last;
+    return true;
+}
+
+void muster__store_file_ids_end(struct muster__store_file_ids *ids)
+{
+    sqlite3_finalize(ids->next);
 }
 
 int muster__store_file_check(sqlite3 *database, const char *question)

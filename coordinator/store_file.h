@@ -56,9 +56,20 @@ MUSTER_MUST_CHECK enum muster_status muster__store_file_set_aside(const char *pa
 int muster__store_file_check(sqlite3 *database, const char *question);
 /* The first column of the first row, 0 if there is none. */
 int muster__store_file_number(sqlite3 *database, const char *question, int64_t *ret_answer);
-/* Up to which number the rows of a damaged file are worth a try, one by one: by the first question that it answers, or a
- * guess. */
+/* Up to which number the rows of a damaged file are worth a try: the largest answer, or a guess. */
 uint64_t muster__store_file_last_id(sqlite3 *damaged, const char *const *questions, size_t count);
+
+/* The numbers from 1 to `last` that are worth a try: all, or if they are very many those that the table shows. */
+struct muster__store_file_ids {
+    sqlite3_stmt *next;
+    uint64_t last, id;
+    unsigned failures; /* one after the other */
+};
+/* `question` gives the smallest number of the table that is ?1 or more. */
+struct muster__store_file_ids muster__store_file_ids_begin(sqlite3 *damaged, const char *question, uint64_t last);
+/* False: that was all. */
+bool muster__store_file_ids_next(struct muster__store_file_ids *ids);
+void muster__store_file_ids_end(struct muster__store_file_ids *ids);
 /* A sentence for the log, malloc'ed; `kind` is what was rescued, one of it, and `besides` goes behind what was kept.
  * NULL: out of memory. */
 char *muster__store_file_describe_rescue(const struct muster__store_file *file, const char *damaged, const char *kind,

@@ -456,6 +456,33 @@ static void execute_aside(const char *text)
     sqlite3_close(database);
 }
 
+/* Some bytes of damage make a number to which nobody could count. */
+START_TEST(rows_with_absurd_numbers_in_a_damaged_file_are_kept_soon)
+{
+    enum { COUNT = 600 };
+    char scope[64], garbage[4096], *notice = NULL;
+    struct stat file;
+    size_t kept = 0;
+    struct muster__store *store = open_store(NULL);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(scope, sizeof(scope), "/some/longer/scope/so/that/pages/fill/%d/", i);
+        struct muster__stored_registration one = bare(scope);
+        ck_assert_int_eq(muster__store_put(store, &one, NULL, NULL), MUSTER_OK);
+    }
+    muster__store_close(store);
+    execute_aside("PRAGMA foreign_keys = OFF; UPDATE registrations SET id = id * 1000000000000 WHERE id > 5");
+    ck_assert_int_eq(stat(in_folder("registrations.db"), &file), 0);
+    memset(garbage, 0xa5, sizeof(garbage));
+    write_at(file.st_size / 4096 * (_i + 1) / 7 * 4096, garbage, sizeof(garbage));
+    store = open_store(&notice);
+    ck_assert_ptr_nonnull(notice);
+    ck_assert_int_eq(muster__store_each(store, count, &kept, NULL), MUSTER_OK);
+    ck_assert_msg(kept > COUNT / 2, "%zu, %s", kept, notice);
+    free(notice);
+    muster__store_close(store);
+}
+END_TEST
+
 START_TEST(a_change_that_fails_says_why_and_the_others_are_written)
 {
     struct muster__store *store = open_store(NULL);
@@ -521,6 +548,7 @@ int main(void)
     tcase_add_test(tests, a_file_of_a_later_version_is_left_alone);
     tcase_add_test(tests, what_is_no_database_is_set_aside_and_a_new_one_begun);
     tcase_add_loop_test(tests, what_can_be_read_of_a_damaged_file_is_kept, 0, 12);
+    tcase_add_loop_test(tests, rows_with_absurd_numbers_in_a_damaged_file_are_kept_soon, 0, 6);
     tcase_add_test(tests, a_script_whose_text_was_changed_on_disk_is_not_given_out);
     tcase_add_test(tests, a_folder_that_cannot_be_written_is_an_error_that_names_it);
     tcase_add_loop_test(tests, texts_are_hashed_as_the_standard_says, 0, (int)(sizeof(hashes) / sizeof(*hashes)));
