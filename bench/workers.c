@@ -1,10 +1,9 @@
 /* bench/workers.c - figures of workers in one process, and the limits that they are compared with.
  *
  * `workers NAME` measures one figure and prints one line of JSON: {"name", "median", "min", "max", "n", "unit"}.
- * Limits: bare-vm, thread-ping-pong, bare-process (exits at once after making one VM: for timing from outside). */
+ * A limit: thread-ping-pong; the others are in bare.c, as what is linked to the engine itself is not served as users are. */
 #include "coordinator/instance.h"
 
-#include <JavaScriptCore/JavaScript.h>
 #include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,28 +61,6 @@ static void pause_us(unsigned us)
 }
 
 /* ---- the limits ---- */
-
-static int bench_bare_vm(void)
-{
-    struct samples samples = {.count = 0};
-    JSGlobalContextRef contexts[101];
-    for (int i = 0; i < 101; i++) { /* all stay, as workers do: memory that is new costs more */
-        uint64_t start_us = muster__now_us();
-        contexts[i] = JSGlobalContextCreate(NULL);
-        if (i > 0) /* the first of a process loads the engine */
-            samples.values[samples.count++] = (double)(muster__now_us() - start_us) / 1000;
-    }
-    for (int i = 0; i < 101; i++)
-        JSGlobalContextRelease(contexts[i]);
-    print("bare-vm", &samples, "ms");
-    return 0;
-}
-
-static int bench_bare_process(void)
-{
-    JSGlobalContextRelease(JSGlobalContextCreate(NULL));
-    return 0;
-}
 
 static atomic_uint ball;
 
@@ -355,10 +332,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
         if (strcmp(name, starts[i].name) == 0)
             return bench_start(name, starts[i].ending, starts[i].spare, starts[i].crowded);
-    if (strcmp(name, "bare-vm") == 0)
-        return bench_bare_vm();
-    if (strcmp(name, "bare-process") == 0)
-        return bench_bare_process();
     if (strcmp(name, "thread-ping-pong") == 0)
         return bench_thread_ping_pong();
     if (strcmp(name, "memory-javascript") == 0)

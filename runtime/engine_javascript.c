@@ -405,6 +405,29 @@ static JSValueRef text_value(struct muster__realm *realm, const char *text)
     return muster__js_text(realm->context, text);
 }
 
+static void forget_event_name(struct muster__realm *realm)
+{
+    if (realm->event_name)
+        JSValueUnprotect(realm->context, realm->event_name_value);
+    free(realm->event_name);
+    realm->event_name = NULL;
+}
+
+/* The same string again while events of one name follow each other: made and hashed once. */
+static JSValueRef event_name(struct muster__realm *realm, const char *name)
+{
+    if (realm->event_name && name && strcmp(realm->event_name, name) == 0)
+        return realm->event_name_value;
+    JSValueRef value = text_value(realm, name);
+    forget_event_name(realm);
+    realm->event_name = name ? muster__strdup(name) : NULL;
+    if (realm->event_name) {
+        JSValueProtect(realm->context, value);
+        realm->event_name_value = value;
+    }
+    return value;
+}
+
 /* What core.js answers: 1, something holds the request; 2, nobody listens; undefined, neither. */
 static void take_answer(struct muster__realm *realm, struct muster__js_delivery *delivery,
                         JSValueRef result)
@@ -427,7 +450,7 @@ static enum muster_status dispatch(struct muster__realm *realm, struct muster__j
     if (request->kind == MUSTER__REQUEST_FETCH)
         return enter(realm, JS_ENTRY_FETCH, 1, &id, ret_result, ret_exception);
     if (request->mail) {
-        JSValueRef mail[8] = {id, JSValueMakeNumber(context, request->kind), text_value(realm, request->name)};
+        JSValueRef mail[8] = {id, JSValueMakeNumber(context, request->kind), event_name(realm, request->name)};
         muster__js_describe_mail(realm, request->data, request->mail, mail + 3);
         return enter(realm, JS_ENTRY_MAIL_EVENT, 8, mail, ret_result, ret_exception);
     }
@@ -437,7 +460,7 @@ static enum muster_status dispatch(struct muster__realm *realm, struct muster__j
     if (*ret_exception)
         return realm->vm->cut;
     realm->incoming = is_message ? request->data : NULL;
-    const JSValueRef name = text_value(realm, request->name), flag = JSValueMakeBoolean(context, is_message);
+    const JSValueRef name = event_name(realm, request->name), flag = JSValueMakeBoolean(context, is_message);
     const JSValueRef call[] = {id, name, data, flag};
     const JSValueRef event[] = {id, JSValueMakeNumber(context, request->kind), name, data, flag};
     enum muster_status status =
@@ -798,6 +821,7 @@ void muster__js_realm_leave(struct muster__realm *realm)
         unprotect(realm, &realm->entries[i]);
     unprotect(realm, &realm->error_constructor);
     unprotect(realm, &realm->define);
+    forget_event_name(realm);
     muster__js_clone_clean_up(realm);
     muster__js_stop_lending(realm);
     unprotect(realm, &realm->native);

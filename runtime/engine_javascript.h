@@ -139,6 +139,8 @@ struct muster__realm {
     JSStringRef names[JS_NAME_COUNT]; /* shared by the process */
     JSObjectRef error_constructor; /* NULL: not asked for yet */
     JSObjectRef define;            /* Object.defineProperty; likewise */
+    char *event_name;              /* of the last event or call; NULL: there was none */
+    JSValueRef event_name_value;   /* protected with it */
     uint64_t defined[MUSTER__JS_GLOBAL_WORDS]; /* which of the lazy globals are there, or never will be */
 
     JSObjectRef codec[JS_CODEC_COUNT]; /* protected; NULL: not asked for yet */
@@ -230,6 +232,12 @@ void muster__js_realm_leave(struct muster__realm *realm);
 void muster__js_realm_free(struct muster__realm *realm);
 /* "Report an exception": to the script's own handlers first. */
 enum muster_status muster__js_tell_error(struct muster__realm *realm, JSValueRef thrown);
+
+/* ---- engine_javascript_clock.c ---- */
+
+/* CPU time of this thread, at most a millisecond ahead, for the engine: WTF::CPUTime::forCurrentThread(), whose
+ * Seconds are one double.  Thread: any. */
+MUSTER_API double muster__js_thread_cpu_seconds(void) __asm__("_ZN3WTF7CPUTime16forCurrentThreadEv");
 
 /* ---- engine_javascript_globals.c ---- */
 

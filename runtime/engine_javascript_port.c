@@ -357,6 +357,8 @@ static bool wants_mail(const struct record *record)
 /* NULL: nothing is left, and ready() will come again. */
 static struct muster__port_message *take_mail(struct record *record)
 {
+    if (muster__port_reads_on(record->end)) /* the usual case in a flood */
+        return muster__port_read(record->end);
     atomic_store(&record->is_told, false); /* first: ready() may come right after */
     struct muster__port_message *message = muster__port_read(record->end);
     if (message)

@@ -571,6 +571,11 @@ static void tell_drained(struct muster__port *port)
     make_call(&call);
 }
 
+bool muster__port_reads_on(const struct muster__port *port)
+{
+    return port->reading != NULL;
+}
+
 struct muster__port_message *muster__port_read(struct muster__port *port)
 {
     if (port->reading == NULL)

@@ -73,6 +73,8 @@ struct muster__port_message *muster__port_take(struct muster__port *port);
 
 /* As muster__port_take(), without a lock as a rule.  Small messages come as they were posted. */
 struct muster__port_message *muster__port_read(struct muster__port *port);
+/* Whether the next muster__port_read() answers a message for sure. */
+bool muster__port_reads_on(const struct muster__port *port);
 /* What a small one says. */
 static inline struct muster_bytes muster__port_message_small(const struct muster__port_message *message)
 {

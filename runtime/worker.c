@@ -16,8 +16,10 @@
 #define WEDGED_DEFAULT_US 2000000
 /* The engine stops a turn at its limit by itself; the monitor only helps when that failed. */
 #define LIMIT_SLACK_US 200000
-/* JavaScriptCore takes 0.3 ms to answer: not while the first requests wait. */
+/* JavaScriptCore takes 0.3 ms to answer: not while the first requests wait, nor for one that did next to nothing
+ * since then: a thousand that hear the same message would each hold up all that come after them. */
 #define MEMORY_PERIOD_US 500000
+#define MEMORY_WORTH_US 3000
 
 static enum worker_phase phase_of(struct muster__worker *worker)
 {
@@ -397,8 +399,8 @@ static void timer_fire(struct muster__pool_timer *timer, uint64_t now_us)
 static void arm_timer(struct muster__worker *worker)
 {
     uint64_t at_us = muster__timers_next_deadline(&worker->own.timers);
-    if (!worker->own.measured && worker->own.memory_due_us < at_us)
-        at_us = worker->own.memory_due_us; /* the first look comes even if nothing else does */
+    if (!worker->own.memory.is_known && worker->own.memory.due_us < at_us)
+        at_us = worker->own.memory.due_us; /* the first look comes even if nothing else does */
     if (atomic_exchange(&worker->timer_due, false))
         worker->own.pool_timer_at_us = UINT64_MAX;
     if (at_us == worker->own.pool_timer_at_us)
@@ -585,16 +587,6 @@ static void run_news(struct muster__worker *worker)
         run_cancels(worker);
 }
 
-/* The engine keeps the limit by itself; this is for placement and for people. */
-static void sample_memory(struct muster__worker *worker)
-{
-    if (!may_run(worker) || worker->own.now_us < worker->own.memory_due_us)
-        return;
-    worker->own.memory_due_us = worker->own.now_us + MEMORY_PERIOD_US;
-    worker->own.measured = true;
-    atomic_store(&worker->memory, worker->options.engine->vm_memory(worker->own.vm));
-}
-
 /* ---- the CPU time of turns, for the statistics ----
  *
  * Asking for the thread's CPU time costs 0.3 to 0.6 us, as much as a small turn itself; the time of day a
@@ -620,6 +612,13 @@ static void begin_metering(uint64_t now_us)
     meter.read_us = now_us;
 }
 
+/* Of a long one, while the clocks say so. */
+static uint64_t used_in_turn(uint64_t wall_us, uint64_t cpu_us)
+{
+    uint64_t used_us = cpu_us > meter.cpu_us ? cpu_us - meter.cpu_us : 0;
+    return used_us < wall_us ? used_us : wall_us;
+}
+
 static uint64_t end_metering(void)
 {
     uint64_t now_us = muster__now_us(), wall_us = now_us - meter.started_us;
@@ -628,10 +627,34 @@ static uint64_t end_metering(void)
         return wall_us;
     }
     uint64_t cpu_us = muster__thread_cpu_us();
-    uint64_t used_us = cpu_us > meter.cpu_us ? cpu_us - meter.cpu_us : 0;
+    uint64_t used_us = used_in_turn(wall_us, cpu_us);
     meter.cpu_us = cpu_us;
     meter.read_us = now_us;
-    return used_us < wall_us ? used_us : wall_us;
+    return used_us;
+}
+
+/* ---- memory in use ---- */
+
+bool muster__worker_memory_is_due(struct worker_memory *memory, uint64_t now_us, uint64_t cpu_us)
+{
+    if (now_us < memory->due_us)
+        return false;
+    memory->due_us = now_us + MEMORY_PERIOD_US;
+    if (memory->is_known && cpu_us - memory->cpu_us < MEMORY_WORTH_US)
+        return false;
+    memory->is_known = true;
+    memory->cpu_us = cpu_us;
+    return true;
+}
+
+/* The engine keeps the limit by itself; this is for placement and for people. */
+static void sample_memory(struct muster__worker *worker)
+{
+    if (!may_run(worker) || worker->own.now_us < worker->own.memory.due_us)
+        return;
+    uint64_t turn_us = used_in_turn(muster__now_us() - meter.started_us, muster__thread_cpu_us());
+    if (muster__worker_memory_is_due(&worker->own.memory, worker->own.now_us, atomic_load(&worker->cpu_us) + turn_us))
+        atomic_store(&worker->memory, worker->options.engine->vm_memory(worker->own.vm));
 }
 
 static bool worker_turn(struct muster__actor *actor)
@@ -647,7 +670,7 @@ static bool worker_turn(struct muster__actor *actor)
     atomic_store(&worker->interrupted, false);
     if (!worker->own.loaded && may_run(worker)) {
         worker->own.loaded = true;
-        worker->own.memory_due_us = worker->own.now_us + MEMORY_PERIOD_US;
+        worker->own.memory.due_us = worker->own.now_us + MEMORY_PERIOD_US;
         start(worker);
     }
     if (worker->own.realm) {

@@ -28,6 +28,13 @@ struct worker_list {
     struct muster__request *head, *tail;
 };
 
+/* When the engine is asked for the memory in use. */
+struct worker_memory {
+    uint64_t due_us; /* to think of it, the first time a period after the start */
+    uint64_t cpu_us; /* of all turns when it was asked last */
+    bool is_known;
+};
+
 /* What came into the inbox since the last turn looked. */
 enum worker_news {
     WORKER_NEWS_NOTES = 1,
@@ -56,8 +63,7 @@ struct muster__worker {
         bool tells_closing; /* and nobody knows yet */
         enum muster_status fatal; /* the turn was cut short: the worker ends with this */
         uint64_t now_us;          /* of this turn */
-        uint64_t memory_due_us;   /* when to measure it, the first time a period after the start */
-        bool measured;
+        struct worker_memory memory;
         bool took_spare; /* in this turn */
         bool told_idle;  /* and nothing came since that might keep it alive */
     } own;
@@ -94,6 +100,9 @@ struct muster__worker {
 /* worker.c */
 void muster__worker_wake(struct muster__worker *worker);
 void muster__worker_forget_open_call(struct muster__worker *worker, const struct muster_host_call *call);
+
+/* Whether to ask now, after so much CPU time of all turns; true counts as asked.  Thread: the one in the turn. */
+bool muster__worker_memory_is_due(struct worker_memory *memory, uint64_t now_us, uint64_t cpu_us);
 
 /* worker_host.c */
 void muster__worker_drop_all_tokens(struct muster__worker *worker);

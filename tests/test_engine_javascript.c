@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/engine_javascript.h"
 #include "tests/engine_scripts_javascript.h"
 
 static struct fake_host host;
@@ -635,6 +636,16 @@ START_TEST(values_of_every_kind_go_out)
 }
 END_TEST
 
+START_TEST(events_of_two_names_by_turns_reach_their_own_listeners)
+{
+    static const char *const names[] = {"one", "one", "two", "one", "two", "two"};
+    start("for (const name of ['one', 'two']) addEventListener(name, (event) => console.log(name, event.type));");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        (void)deliver(MUSTER__REQUEST_EVENT, names[i]);
+    assert_console("info one one\ninfo one one\ninfo two two\ninfo one one\ninfo two two\ninfo two two\n");
+}
+END_TEST
+
 /* ---- limits and spares ---- */
 
 START_TEST(limits_end_what_runs_in_microtasks_and_timers_too)
@@ -674,6 +685,40 @@ START_TEST(a_limit_that_is_no_multiple_of_the_watchdog_is_kept)
     uint64_t used_us = muster__thread_cpu_us() - before_us;
     ck_assert_uint_ge(used_us, 650000);
     ck_assert_uint_le(used_us, 950000);
+}
+END_TEST
+
+/* The linker puts this in the place of muster__thread_cpu_us(). */
+uint64_t __wrap_muster__thread_cpu_us(void);
+uint64_t __real_muster__thread_cpu_us(void);
+
+static unsigned clock_reads;
+
+uint64_t __wrap_muster__thread_cpu_us(void)
+{
+    clock_reads++;
+    return __real_muster__thread_cpu_us();
+}
+
+START_TEST(the_engine_asks_our_clock_when_an_entry_begins)
+{
+    host.options.turn_limit_us = 5000000;
+    ck_assert_uint_eq(clock_reads, 0);
+    start("addEventListener('x', () => {});");
+    ck_assert_uint_gt(clock_reads, 0);
+}
+END_TEST
+
+START_TEST(its_clock_is_the_threads_own_to_a_millisecond)
+{
+    uint64_t until_us = muster__thread_cpu_us() + 5000;
+    for (uint64_t before_us = 0; before_us < until_us;) {
+        before_us = muster__thread_cpu_us();
+        double told_us = muster__js_thread_cpu_seconds() * 1e6;
+        uint64_t after_us = muster__thread_cpu_us();
+        ck_assert_double_ge(told_us, (double)before_us - 2);
+        ck_assert_double_le(told_us, (double)after_us + 1002);
+    }
 }
 END_TEST
 
@@ -789,9 +834,12 @@ static Suite *javascript_suite(void)
     tcase_add_test(tcase, a_service_worker_imports_no_modules_while_it_runs);
     tcase_add_loop_test(tcase, what_cannot_be_cloned_is_refused, 0, 3);
     tcase_add_test(tcase, values_of_every_kind_go_out);
+    tcase_add_test(tcase, events_of_two_names_by_turns_reach_their_own_listeners);
     tcase_add_loop_test(tcase, limits_end_what_runs_in_microtasks_and_timers_too, 0, 4);
     tcase_add_test(tcase, a_start_without_end_is_ended);
     tcase_add_test(tcase, a_limit_that_is_no_multiple_of_the_watchdog_is_kept);
+    tcase_add_test(tcase, the_engine_asks_our_clock_when_an_entry_begins);
+    tcase_add_test(tcase, its_clock_is_the_threads_own_to_a_millisecond);
     tcase_add_test(tcase, garbage_does_not_count_against_the_memory);
     tcase_add_loop_test(tcase, a_spare_realm_becomes_any_worker, 0, 2);
     tcase_add_test(tcase, realms_share_a_vm_and_no_globals);

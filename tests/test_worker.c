@@ -3,6 +3,7 @@
  *
  * The test's thread plays the coordinator.  It waits for what the listener hears, never for time. */
 #include "runtime/spare.h"
+#include "runtime/worker_internal.h"
 #include "tests/fake_engine.h"
 
 #include <check.h>
@@ -429,6 +430,18 @@ START_TEST(memory_is_measured_a_while_after_the_start_though_nothing_else_happen
 }
 END_TEST
 
+START_TEST(memory_is_not_measured_again_until_the_worker_has_done_ten_times_as_much_work_as_that_costs)
+{
+    struct worker_memory memory = {.due_us = 500000};
+    ck_assert(!muster__worker_memory_is_due(&memory, 499999, 100));
+    ck_assert(muster__worker_memory_is_due(&memory, 500000, 100)); /* the first time, whatever it did */
+    ck_assert(!muster__worker_memory_is_due(&memory, 600000, 9000)); /* too soon */
+    ck_assert(!muster__worker_memory_is_due(&memory, 1000000, 3099));
+    ck_assert(muster__worker_memory_is_due(&memory, 1500000, 3100));
+    ck_assert(!muster__worker_memory_is_due(&memory, 2000000, 3200));
+}
+END_TEST
+
 /* ---- wedged ---- */
 
 START_TEST(a_worker_that_does_not_yield_is_told_and_given_up_and_everything_is_settled)
@@ -654,6 +667,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_note_that_waits_at_death_is_never_run);
     tcase_add_test(tc, the_listener_hears_of_reports_close_and_skip_waiting);
     tcase_add_test(tc, memory_is_measured_a_while_after_the_start_though_nothing_else_happens);
+    tcase_add_test(tc, memory_is_not_measured_again_until_the_worker_has_done_ten_times_as_much_work_as_that_costs);
     tcase_add_test(tc, a_worker_that_does_not_yield_is_told_and_given_up_and_everything_is_settled);
     tcase_add_test(tc, a_worker_given_up_while_it_only_waits_for_a_thread_ends_when_it_gets_one);
     tcase_add_test(tc, a_spinning_worker_does_not_freeze_the_others);

@@ -8,7 +8,7 @@ import { doubleBytes, doubles, MAX_SHAPE_KEYS, SHORT_STRING, SMALL } from "./clo
 
 const SLOTS = 256; /* of the shapes that are known by their bytes; a power of two */
 const MOST_BLOCK = 4096; /* bytes of keys; longer ones are read anew each time */
-const HOT = 16; /* uses of a shape before code is made for it */
+const HOT = 16; /* uses of a shape, or of a string's length, before code is made for it */
 const STRING_SLOTS = 512; /* a power of two */
 
 const { defineProperty } = Object;
@@ -116,8 +116,9 @@ const MISSES = 32;
 const SKIPPED = 512;
 let misses = 0;
 let skipping = 0;
-/* By length: function (place) -> a string of the bytes there. */
+/* By length: function (place) -> a string of the bytes there, made for those that come often. */
 const makers = new Array(64);
+const uses = new MakeBytes(64);
 const unitLists = new Array(64); /* for fromCharCode, by length */
 
 function makeString(from, length) {
@@ -135,6 +136,17 @@ function compileMaker(length) {
         ?? ((_, from) => makeString(from, length));
 }
 
+function makeShort(length, from) {
+    const maker = makers[length];
+    if (maker !== undefined) {
+        return maker(bytes, from);
+    }
+    if (++uses[length] === HOT) {
+        makers[length] = compileMaker(length);
+    }
+    return makeString(from, length);
+}
+
 function readShort(length) {
     const from = at;
     if (length > end - from) {
@@ -146,7 +158,7 @@ function readShort(length) {
     }
     if (skipping > 0) {
         skipping--;
-        return (makers[length] ??= compileMaker(length))(bytes, from);
+        return makeShort(length, from);
     }
     const slot = (length * 37 + bytes[from] * 7 + bytes[from + length - 1] * 5
         + bytes[from + (length >> 1)] * 11 + bytes[from + (length >> 2)]) & STRING_SLOTS - 1;
@@ -165,8 +177,7 @@ function readShort(length) {
         misses = 0;
         skipping = SKIPPED;
     }
-    const maker = makers[length] ??= compileMaker(length);
-    return knownStrings[slot] = maker(bytes, from);
+    return knownStrings[slot] = makeShort(length, from);
 }
 
 const PIECE = 1024; /* units that are made into a string at once */

@@ -15,6 +15,7 @@ const KEPT_SIZE = 1 << 20; /* a larger buffer is given back after the message */
 const FEW = 12; /* so many objects are searched one by one, more through a Map */
 const SLOTS = 256; /* of the direct-mapped table of shapes; a power of two */
 const MOST_SHAPES = 2048; /* all are forgotten when a message begins with more */
+const FEW_BYTES = 64; /* are copied one by one: a call costs more */
 const HOT = 16; /* uses of a shape before code is made for it */
 
 const { getPrototypeOf, keys: ownKeys, hasOwn } = Object;
@@ -180,9 +181,17 @@ function putLongString(text, at) {
 }
 
 function putBytes(array, at) {
-    reserve(at, array.length);
-    bytes.set(array, at);
-    return at + array.length;
+    const { length } = array;
+    reserve(at, length);
+    const target = bytes;
+    if (length > FEW_BYTES) {
+        target.set(array, at);
+    } else {
+        for (let i = 0; i < length; i++) {
+            target[at + i] = array[i];
+        }
+    }
+    return at + length;
 }
 
 /* ---- values */
