@@ -338,6 +338,7 @@ def send_tells_of_an_event_that_failed_and_exits_with_1():
         assert failed["status"] != "MUSTER_OK", failed
         equal(app.send("/nowhere/", "push", code=1)["status"], "MUSTER_NOT_FOUND")
         equal(app.send("/", "hold", "--timeout", "50ms", code=1)["status"], "MUSTER_TIMED_OUT")
+        app.send("/", "free") # or the server's end waits for it
 
 
 @test
@@ -664,6 +665,9 @@ def events_go_on_while_clients_do_their_worst():
         for _ in range(20):
             equal(get(app), "hello")
         equal(app.send("/", "push")["status"], "MUSTER_OK")
+        while app.json("ps")["workers"][0]["events"]["in_flight"] != len(wires[2::4]):
+            pass
+        app.send("/", "free") # or its end waits for them; what they came to nobody reads
         app.server.signal(signal.SIGTERM)
         equal(app.server.wait(), 0)
         for wire in wires:

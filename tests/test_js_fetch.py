@@ -147,6 +147,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256  # a hundred connect at once; who finds the queue full tries again much later
 
     def handle_error(self, *_):
         """Clients go away in the midst of things: that is what is tested."""
