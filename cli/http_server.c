@@ -170,8 +170,12 @@ static void on_request(struct muster__http_exchange *exchange, void *connection_
     request->received_us = now_us;
     muster__request_acquire(request); /* ours, until the answer is in line */
     add_waiting(server, exchange);
-    struct muster__version *version = muster__match(server->options.muster, request->http.url);
-    enum muster_status status = version ? muster__post(version, request, now_us) : MUSTER_PASSED;
+    struct muster__version *version = NULL;
+    enum muster_status status = muster__match(server->options.muster, request->http.url, &version, NULL);
+    if (status == MUSTER_OK)
+        status = muster__post(version, request, now_us);
+    else if (status == MUSTER_NOT_FOUND || status == MUSTER_SHUTDOWN)
+        status = MUSTER_PASSED;
     if (status != MUSTER_OK)
         (void)muster__request_settle(request, &(struct muster__outcome){.status = status});
     muster__version_release(version);
@@ -182,8 +186,9 @@ static void cancel(struct muster__http_server *server, struct muster__http_excha
 {
     struct muster__request *request = &exchange->request;
     muster__request_acquire(request);
-    struct muster__version *version = muster__match(server->options.muster, request->http.url);
-    if (muster__request_settle(request, &(struct muster__outcome){.status = status}) && version)
+    struct muster__version *version = NULL;
+    enum muster_status found = muster__match(server->options.muster, request->http.url, &version, NULL);
+    if (muster__request_settle(request, &(struct muster__outcome){.status = status}) && found == MUSTER_OK)
         muster__slot_cancel(version->slot, request);
     muster__version_release(version);
     muster__request_release(request);

@@ -653,8 +653,9 @@ static struct muster__context *new_context(struct muster *muster, const struct m
 static void foresee_controller(struct muster_client *client, const char *url)
 {
     struct muster *muster = client->endpoint.muster;
-    struct muster__version *version = muster__match(muster, (struct muster_bytes){url, strlen(url)});
-    if (version && muster__version_controls(version)) {
+    struct muster__version *version = NULL;
+    if (muster__match(muster, (struct muster_bytes){url, strlen(url)}, &version, NULL) == MUSTER_OK &&
+        muster__version_controls(version)) {
         client->controller = version->id;
         client->controller_scope = muster__strdup(version->scope);
     }

@@ -63,7 +63,9 @@ static struct muster__client *find(struct muster *muster, const char *id)
 static struct muster__version *match(const struct muster__client *client)
 {
     const struct muster__context *context = client->context;
-    return muster__match(context->muster, (struct muster_bytes){context->place, strlen(context->place)});
+    struct muster__version *version = NULL;
+    const struct muster_bytes url = {context->place, strlen(context->place)};
+    return muster__match(context->muster, url, &version, NULL) == MUSTER_OK ? version : NULL;
 }
 
 bool muster__inherits_controller(const char *url)

@@ -44,7 +44,7 @@ static void step(struct muster *muster, const struct muster__core_event *event)
     struct muster__core_actions actions;
     char line[512];
     if (event->scope)
-        muster__stubs_want(muster, event->scope);
+        (void)muster__stubs_want(muster, event->scope, NULL);
     muster__stubs_take_up(muster); /* this event may be about one of them */
     uint64_t now_us = muster__now_us();
     if (muster->options.log_events) {

@@ -4,6 +4,7 @@
 
 #include "coordinator/registrations.h"
 #include "coordinator/store_keeper.h"
+#include "coordinator/stub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,13 @@ void muster__coordinator_run_job(struct muster__message *message, struct muster 
         .lazy = offered && offered->lazy,
         .idle_us = offered ? offered->idle_us : 0,
     };
-    if (offered) {
+    if (!offered) {
+        job->refusal.status = muster__stubs_want(muster, job->scope, &job->refusal);
+        if (job->refusal.status != MUSTER_OK) {
+            muster__coordinator_run_refusal(message, muster);
+            return;
+        }
+    } else {
         offered->node.id = offered->id;
         muster__id_map_add(&muster->own.versions, &muster__version_acquire(offered)->node);
     }

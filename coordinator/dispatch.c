@@ -36,32 +36,41 @@ static struct muster__entry *match_entry(struct muster *muster, struct muster_by
     return entry;
 }
 
-/* Retained; NULL also if it could not be made. */
-static struct muster__version *version_of(struct muster *muster, struct muster__entry *take_entry)
+/* Retained.  NOT_FOUND: there was no entry. */
+static enum muster_status version_of(struct muster *muster, struct muster__entry *take_entry,
+                                     struct muster__version **ret_version, struct muster_error *error)
 {
-    if (!take_entry || !take_entry->is_stub)
-        return (struct muster__version *)take_entry;
-    struct muster__version *version = muster__entry_version(muster, take_entry);
-    if (version)
-        muster__version_acquire(version);
+    struct muster__version *version = (struct muster__version *)take_entry;
+    if (!take_entry)
+        return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
+    if (!take_entry->is_stub) {
+        *ret_version = version;
+        return MUSTER_OK;
+    }
+    enum muster_status status = muster__entry_version(muster, take_entry, &version, error);
+    if (status == MUSTER_OK)
+        *ret_version = muster__version_acquire(version);
     muster__entry_release(take_entry);
-    return version;
+    return status;
 }
 
-struct muster__version *muster__match(struct muster *muster, struct muster_bytes url)
+enum muster_status muster__match(struct muster *muster, struct muster_bytes url, struct muster__version **ret_version,
+                                 struct muster_error *error)
 {
     const char *text;
-    return version_of(muster, match_entry(muster, url, &text));
+    return version_of(muster, match_entry(muster, url, &text), ret_version, error);
 }
 
-struct muster__version *muster__find_scope(struct muster *muster, const char *scope)
+enum muster_status muster__find_scope(struct muster *muster, const char *scope, struct muster__version **ret_version,
+                                      struct muster_error *error)
 {
     size_t length = strlen(scope);
     struct muster__entry *entry = muster__scope_map_match(muster->scopes, scope, length);
-    if (!entry || entry->scope_length == length)
-        return version_of(muster, entry);
-    muster__entry_release(entry);
-    return NULL;
+    if (entry && entry->scope_length != length) {
+        muster__entry_release(entry);
+        entry = NULL;
+    }
+    return version_of(muster, entry, ret_version, error);
 }
 
 enum muster_status muster__post(struct muster__version *version, struct muster__request *request,
@@ -90,11 +99,11 @@ static enum muster_status post_to_scope(struct muster *muster, struct muster__ve
 {
     enum muster_status status = muster__post(*version, request, now_us);
     while (status == MUSTER_CLOSED && !atomic_load(&muster->closing)) {
-        struct muster__version *newer = muster__find_scope(muster, (*version)->scope);
-        bool same = newer == *version;
-        if (!newer || same) {
+        struct muster__version *newer = NULL;
+        enum muster_status found = muster__find_scope(muster, (*version)->scope, &newer, NULL);
+        if (found != MUSTER_OK || newer == *version) {
             muster__version_release(newer);
-            return MUSTER_NOT_FOUND;
+            return found == MUSTER_OK ? MUSTER_NOT_FOUND : found;
         }
         replace_version(version, newer, lock);
         status = muster__post(*version, request, now_us);
@@ -134,6 +143,32 @@ static void pass(struct muster *muster, struct muster_handle *handle)
     (void)muster__coordinator_post(muster, &handle->message);
 }
 
+static void hand_out(struct muster_handle *handle, struct muster_handle **ret_handle)
+{
+    if (ret_handle)
+        *ret_handle = handle;
+    else
+        muster__request_release(&handle->request);
+}
+
+/* Who asked for something that is registered hears as of any answer why it cannot be made again.  Takes the handle. */
+static enum muster_status refuse(struct muster *muster, struct muster_handle *handle, enum muster_status status,
+                                 const struct muster_error *error, struct muster_handle **ret_handle)
+{
+    muster_error_copy(&handle->refusal, error);
+    handle->refusal.status = status;
+    handle->message.run = muster__coordinator_run_refusal;
+    muster__request_acquire(&handle->request);
+    (void)muster__coordinator_post(muster, &handle->message);
+    hand_out(handle, ret_handle);
+    return MUSTER_OK;
+}
+
+static bool is_lost(enum muster_status found)
+{
+    return found != MUSTER_OK && found != MUSTER_NOT_FOUND && found != MUSTER_SHUTDOWN;
+}
+
 /* Sends a handle to a version, both of which it takes. */
 static enum muster_status send_handle(struct muster *muster, struct muster_handle *handle,
                                       struct muster__version *version,
@@ -153,10 +188,7 @@ static enum muster_status send_handle(struct muster *muster, struct muster_handl
         muster__handle_discard(handle);
         return atomic_load(&muster->closing) && status == MUSTER_CLOSED ? MUSTER_SHUTDOWN : status;
     }
-    if (ret_handle)
-        *ret_handle = handle;
-    else
-        muster__request_release(&handle->request);
+    hand_out(handle, ret_handle);
     return MUSTER_OK;
 }
 
@@ -170,20 +202,23 @@ static enum muster_status send_value(struct muster *muster, enum muster__request
         status = MUSTER_INVALID_ARGUMENT;
     if (status == MUSTER_OK && atomic_load(&muster->closing))
         status = MUSTER_SHUTDOWN;
-    struct muster__version *version = status == MUSTER_OK ? muster__find_scope(muster, scope) : NULL;
-    if (status == MUSTER_OK && !version)
-        status = atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
-    struct muster_handle *handle =
-        version ? muster__handle_new(muster, kind, name, done, user_data, ret_handle != NULL) : NULL;
-    if (version && !handle)
-        status = MUSTER_NO_MEMORY;
-    if (status != MUSTER_OK) {
+    struct muster__version *version = NULL;
+    struct muster_error error = {0};
+    enum muster_status found = status == MUSTER_OK ? muster__find_scope(muster, scope, &version, &error) : status;
+    struct muster_handle *handle = found == MUSTER_OK || (status == MUSTER_OK && is_lost(found))
+                                       ? muster__handle_new(muster, kind, name, done, user_data, ret_handle != NULL)
+                                       : NULL;
+    if (!handle) {
+        status = found == MUSTER_OK ? MUSTER_NO_MEMORY : found;
         muster_value_release(take_data);
         muster__version_release(version);
-        return status;
+    } else {
+        handle->request.data = take_data;
+        status = found == MUSTER_OK ? send_handle(muster, handle, version, options, ret_handle)
+                                    : refuse(muster, handle, found, &error, ret_handle);
     }
-    handle->request.data = take_data;
-    return send_handle(muster, handle, version, options, ret_handle);
+    muster_error_clean_up(&error);
+    return status;
 }
 
 enum muster_status muster_dispatch(struct muster *muster, const char *scope, const char *type,
@@ -229,18 +264,25 @@ enum muster_status muster_fetch(struct muster *muster, const struct muster_http_
         return MUSTER_INVALID_ARGUMENT;
     if (atomic_load(&muster->closing))
         return MUSTER_SHUTDOWN;
-    struct muster__version *version = muster__match(muster, request->url);
-    if (!version)
-        return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
-    struct muster_handle *handle = muster__handle_new(muster, MUSTER__REQUEST_FETCH, "fetch", done,
-                                                      user_data, ret_handle != NULL);
-    if (!handle || !copy_request(handle, request)) {
+    struct muster__version *version = NULL;
+    struct muster_error error = {0};
+    enum muster_status found = muster__match(muster, request->url, &version, &error);
+    struct muster_handle *handle = found == MUSTER_OK || is_lost(found)
+                                       ? muster__handle_new(muster, MUSTER__REQUEST_FETCH, "fetch", done, user_data,
+                                                            ret_handle != NULL)
+                                       : NULL;
+    if (handle && is_lost(found)) {
+        status = refuse(muster, handle, found, &error, ret_handle);
+    } else if (handle && copy_request(handle, request)) {
+        status = send_handle(muster, handle, version, options, ret_handle);
+    } else {
+        status = found == MUSTER_OK ? MUSTER_NO_MEMORY : found;
         if (handle)
             muster__handle_discard(handle);
         muster__version_release(version);
-        return MUSTER_NO_MEMORY;
     }
-    return send_handle(muster, handle, version, options, ret_handle);
+    muster_error_clean_up(&error);
+    return status;
 }
 
 size_t muster_match(struct muster *muster, const char *url, char *scope, size_t size)
@@ -279,13 +321,19 @@ enum muster_status muster__dispatch_from_worker(struct muster *muster, const cha
     if (atomic_load(&muster->closing))
         return MUSTER_SHUTDOWN;
     uint64_t now_us = muster__now_us();
-    struct muster__version *version = muster__find_scope(muster, scope);
-    if (!version)
-        return atomic_load(&muster->closing) ? MUSTER_SHUTDOWN : MUSTER_NOT_FOUND;
+    struct muster__version *version = NULL;
+    struct muster_error error = {0};
+    enum muster_status status = muster__find_scope(muster, scope, &version, &error);
+    if (is_lost(status)) {
+        (void)muster__request_settle(request, &(struct muster__outcome){.status = status, .error = &error});
+        muster_error_clean_up(&error);
+        return MUSTER_OK;
+    }
+    if (status != MUSTER_OK)
+        return status;
     request->id = atomic_fetch_add(&muster->next_request, 1) + 1;
     request->received_us = now_us;
     request->keepalive_until_us = keepalive_until_us;
-    enum muster_status status = MUSTER_OK;
     const char *cache = NULL;
     enum muster__route route = muster__routes_of_client(version, request, &cache);
     if (route != MUSTER__ROUTE_NONE)

@@ -86,6 +86,7 @@ struct muster__version {
     uint64_t instance;            /* coordinator: the one that runs, or starts; 0: none */
     struct muster__context_worker *worker; /* coordinator: whose it is; NULL: a registration's, or nobody's */
     struct muster__script_map *map; /* what it runs with, kept as it came; NULL: its loader is asked each time */
+    bool keeps_scripts;             /* all of it, for one that a script registered; else what it imports */
     uint64_t registration;          /* coordinator: the number of the one that it was last seen in; 0: none yet */
     uint64_t queue_limit;
     enum muster_hosting asked_hosting; /* as it was registered; see `hosting` */
@@ -116,6 +117,8 @@ muster__version_new_plain(struct muster *muster, const struct muster_registratio
 void muster__version_inherit(const struct muster__version *version, struct muster_registration_options *options);
 /* The version keeps its scripts as they come, for one that scripts register; before anybody knows it. */
 MUSTER_MUST_CHECK enum muster_status muster__version_keep_scripts(struct muster__version *version);
+/* The same of what it imports, for one that the embedder registers. */
+MUSTER_MUST_CHECK enum muster_status muster__version_keep_imports(struct muster__version *version);
 /* In which engine a script of that address runs that a context asks for. */
 const char *muster__version_engine(const struct muster__context *maker, const char *url);
 /* Thread: coordinator.  The script's address as scripts see it: a path is a file: URL.  Borrowed. */
@@ -361,10 +364,13 @@ void muster__endpoints_init(struct muster *muster);
 void muster__endpoints_close(struct muster *muster);
 
 /* dispatch.c */
-/* Thread: any.  The version of exactly this scope.  Retained; NULL: none. */
-struct muster__version *muster__find_scope(struct muster *muster, const char *scope);
-/* Thread: any.  The version that controls a URL: whole URLs first, then the path alone.  Retained. */
-struct muster__version *muster__match(struct muster *muster, struct muster_bytes url);
+/* Thread: any.  The version of exactly this scope, retained.  NOT_FOUND, SHUTDOWN; else as muster__entry_version(). */
+MUSTER_MUST_CHECK enum muster_status muster__find_scope(struct muster *muster, const char *scope,
+                                                        struct muster__version **ret_version,
+                                                        struct muster_error *error);
+/* The same for the version that controls a URL: whole URLs first, then the path alone. */
+MUSTER_MUST_CHECK enum muster_status muster__match(struct muster *muster, struct muster_bytes url,
+                                                   struct muster__version **ret_version, struct muster_error *error);
 /* Posts to its slot. */
 MUSTER_MUST_CHECK enum muster_status muster__post(struct muster__version *version,
                                                   struct muster__request *request, uint64_t now_us);

@@ -101,7 +101,10 @@ enum muster_status muster_register(struct muster *muster,
     status = muster__syncs_check_schedule(full.schedule, &error);
     if (status == MUSTER_OK)
         status = muster__version_new(muster, &full, &version, &error);
+    if (status == MUSTER_OK)
+        status = muster__version_keep_imports(version);
     if (status != MUSTER_OK) {
+        muster__version_release(version);
         if (error.message) {
             muster__log(muster, MUSTER_LOG_ERROR, full.scope, "%s", error.message);
             status = refuse_job(muster, status, &error, done, user_data, ret_handle);

@@ -197,9 +197,9 @@ typedef void muster_done_fn(const struct muster_result *result, void *user_data)
 MUSTER_API MUSTER_MUST_CHECK enum muster_status
 muster_register(struct muster *muster, const struct muster_registration_options *options,
                 muster_done_fn *done, void *user_data, struct muster_handle **ret_handle);
-/* Update (the same, "Update"): loads the script of the newest version again.  Byte for byte the same, nothing changes;
- * else the new version is installed, and activated when the old one has ended.  Settles as muster_register() does;
- * NOT_FOUND comes by the completion. */
+/* Update (the same, "Update"): loads the script of the newest version again, and what it imported when it was installed,
+ * which is all that it ever imports.  Byte for byte the same, nothing changes; else the new version is installed, and
+ * activated when the old one has ended.  Settles as muster_register() does; NOT_FOUND comes by the completion. */
 MUSTER_API MUSTER_MUST_CHECK enum muster_status muster_update(struct muster *muster, const char *scope,
                                                               muster_done_fn *done, void *user_data,
                                                               struct muster_handle **ret_handle);
@@ -228,8 +228,10 @@ struct muster_event_options {
 };
 
 /* Each of these settles once: with the script's answer; MUSTER_PASSED when nobody answered; MUSTER_QUEUE_FULL,
- * NOT_FOUND (no such scope) and SHUTDOWN may be answered at once, and then nothing else comes.  `options`, `done` and
- * `ret_handle` may be NULL; a handle is released by muster_handle_release(). */
+ * NOT_FOUND (no such scope) and SHUTDOWN may be answered at once, and then nothing else comes.  What keeps a registration
+ * of an earlier life from being made again comes by the completion (NO_MEMORY, SYSTEM), with a sentence that names its
+ * scope; the next event tries again.  `options`, `done` and `ret_handle` may be NULL; a handle is released by
+ * muster_handle_release(). */
 
 /* A fetch event for the registration that controls request->url.  Everything is copied, streams are acquired. */
 MUSTER_API MUSTER_MUST_CHECK enum muster_status

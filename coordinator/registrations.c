@@ -163,7 +163,7 @@ static bool match_cut(struct muster *muster, char *text, struct muster__core_sco
         length = longest;
     for (; length; length--) {
         text[length] = '\0';
-        muster__stubs_want(muster, text);
+        (void)muster__stubs_want(muster, text, NULL);
         muster__stubs_take_up(muster);
         if (muster__core_scope_view(muster->core, text, ret_view) && !ret_view->plain)
             return true;

@@ -145,6 +145,13 @@ void muster__registrations_settled(struct muster *muster, const struct muster__c
 
 /* ---- scripts ---- */
 
+static enum muster_status keep_like(const struct muster__version *version, struct muster__version *draft)
+{
+    return version->keeps_scripts ? muster__version_keep_scripts(draft)
+           : version->map         ? muster__version_keep_imports(draft)
+                                  : MUSTER_OK;
+}
+
 /* The same again, of what may have changed; NULL: out of memory, or it cannot be made any more. */
 static struct muster__version *draft_like(struct muster *muster, struct muster__version *version)
 {
@@ -167,7 +174,7 @@ static struct muster__version *draft_like(struct muster *muster, struct muster__
             draft->identity = identity;
         }
         draft->idle_us = version->idle_us;
-        if (!identity || (version->map && muster__version_keep_scripts(draft) != MUSTER_OK)) {
+        if (!identity || keep_like(version, draft) != MUSTER_OK) {
             muster__version_release(draft);
             draft = NULL;
         }

@@ -175,7 +175,7 @@ static char *find_cap(struct muster__load *load)
 /* SW-UPD-4.  What the embedder registers it may register anywhere; what is known was allowed this scope. */
 static bool check_scope(struct muster__load *load)
 {
-    if (!load->draft->map || load->is_known)
+    if (!load->draft->keeps_scripts || load->is_known)
         return true;
     char *cap = find_cap(load);
     if (!cap && load->status == MUSTER_OK)

@@ -262,12 +262,12 @@ static void list_one(const struct muster__core_scope_view *view, void *user_data
     }
 }
 
-/* A script that hears of a registration may ask anything of it. */
+/* A script that hears of a registration may ask anything of it.  One that cannot be made again is not there for it. */
 static void want_stub(struct muster__stub *stub, void *user_data)
 {
     const struct muster__context *context = user_data;
     if (muster__registrations_is_of_key(muster__stub_scope(stub), context->storage_key))
-        muster__stubs_want(context->muster, muster__stub_scope(stub));
+        (void)muster__stubs_want(context->muster, muster__stub_scope(stub), NULL);
 }
 
 /* getRegistrations() */

@@ -80,7 +80,7 @@ static void add_bytes(const struct muster__mapped_script *script, void *user_dat
 void muster__registrations_count_bytes(struct muster__version *version)
 {
     version->stored_bytes = 0;
-    if (version->map)
+    if (version->keeps_scripts)
         muster__script_map_each(version->map, add_bytes, &version->stored_bytes);
 }
 
@@ -90,7 +90,7 @@ enum muster_status muster__registrations_check_stored(struct muster *muster, str
 {
     size_t limit = muster->options.stored_limit;
     muster__registrations_count_bytes(draft);
-    if (!limit || !draft->map ||
+    if (!limit || !draft->keeps_scripts ||
         tally_of(muster, draft->storage_key, draft->scope).bytes + draft->stored_bytes <= limit)
         return MUSTER_OK;
     muster_error_set(error, MUSTER_REFUSED, "the scripts of %s would take more than the %zu bytes that it may keep",

@@ -8,7 +8,7 @@ void muster__registrations_soft_update(struct muster *muster, const struct muste
 {
     struct muster__registrations *registrations = own(muster);
     struct muster__core_scope_view view;
-    if (!version->map || atomic_load(&muster->closing) ||
+    if (!version->keeps_scripts || atomic_load(&muster->closing) ||
         !muster__core_version_view(muster->core, version->id, &view) || !view.registered)
         return;
     struct muster__registration_record *record = muster__registrations_see_record(muster, &view);
@@ -21,7 +21,7 @@ void muster__registrations_soft_update(struct muster *muster, const struct muste
 
 void muster__registrations_check_stale(struct muster *muster, const struct muster__version *version)
 {
-    if (version->map && muster__core_is_stale(muster->core, version->scope, muster__wall_us()))
+    if (version->keeps_scripts && muster__core_is_stale(muster->core, version->scope, muster__wall_us()))
         muster__registrations_soft_update(muster, version);
 }
 

@@ -27,7 +27,7 @@ struct muster__script_map {
     pthread_mutex_t lock;
     struct entry *first, **end;
     size_t count;
-    bool is_closed;
+    bool is_closed, is_of_imports;
 };
 
 struct muster__script_map *muster__script_map_new(const struct muster__loader *inner)
@@ -39,6 +39,14 @@ struct muster__script_map *muster__script_map_new(const struct muster__loader *i
     map->end = &map->first;
     pthread_mutex_init(&map->fill_lock, NULL);
     pthread_mutex_init(&map->lock, NULL);
+    return map;
+}
+
+struct muster__script_map *muster__script_map_new_of_imports(const struct muster__loader *inner)
+{
+    struct muster__script_map *map = muster__script_map_new(inner);
+    if (map != NULL)
+        map->is_of_imports = true;
     return map;
 }
 
@@ -57,15 +65,22 @@ static void entry_destroy(struct entry *entry)
     free(entry);
 }
 
-void muster__script_map_destroy(struct muster__script_map *map)
+static void forget_all(struct muster__script_map *map)
 {
-    if (map == NULL)
-        return;
     while (map->first != NULL) {
         struct entry *entry = map->first;
         map->first = entry->next;
         entry_destroy(entry);
     }
+    map->end = &map->first;
+    map->count = 0;
+}
+
+void muster__script_map_destroy(struct muster__script_map *map)
+{
+    if (map == NULL)
+        return;
+    forget_all(map);
     pthread_mutex_destroy(&map->fill_lock);
     pthread_mutex_destroy(&map->lock);
     free(map);
@@ -337,10 +352,29 @@ static enum muster_status give(const struct muster__script *script, struct muste
     return MUSTER_OK;
 }
 
-enum muster_status muster__script_map_load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
-                                           struct muster_error *error, void *map)
+/* The version's own, of which the map is not. */
+static enum muster_status load_own(struct muster__script_map *map, const char *url, struct muster_loaded *ret_loaded,
+                                   struct muster_error *error)
 {
+    struct muster__script *script = NULL;
+    pthread_mutex_lock(&map->lock);
+    if (!map->is_closed)
+        forget_all(map);
+    pthread_mutex_unlock(&map->lock);
+    enum muster_status status = muster__loader_load(&map->inner, url, NULL, &script, error);
+    if (status == MUSTER_OK)
+        status = give(script, ret_loaded, error);
+    muster__script_destroy(script);
+    return status;
+}
+
+enum muster_status muster__script_map_load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
+                                           struct muster_error *error, void *user_data)
+{
+    struct muster__script_map *map = user_data;
     bool may_fetch = false;
+    if (map->is_of_imports && importer == NULL)
+        return load_own(map, url, ret_loaded, error);
     char *key = key_of(url, importer);
     if (key == NULL)
         return no_memory(error, url);

@@ -5,6 +5,8 @@
  * installed what it did not use is forgotten, and importScripts() finds here what it imported then, and nothing else
  * (SW-IMP-1): a version's code does not change under it.
  *
+ * A version that the embedder registers keeps its imports alone here: its own script is the first that ran.
+ *
  * The version's loader is the map's: workers in threads and in processes ask it alike, on threads that may block.
  *
  * Thread: any, for all of it; one that may block where a map that is filled late is looked at (find, each, load).
@@ -18,6 +20,9 @@ struct muster__script_map;
 
 /* `inner` brings what is not there; its texts are borrowed as long as the map is.  NULL: out of memory. */
 struct muster__script_map *muster__script_map_new(const struct muster__loader *inner);
+/* The same, of imports alone: a version's own script goes through, and while one has not been installed the imports of an
+ * earlier attempt to run it go then, as its author may have mended them. */
+struct muster__script_map *muster__script_map_new_of_imports(const struct muster__loader *inner);
 /* NULL: no-op. */
 void muster__script_map_destroy(struct muster__script_map *map);
 
@@ -66,6 +71,6 @@ void muster__script_map_close(struct muster__script_map *map);
 
 /* A muster_load_fn whose user data is the map. */
 enum muster_status muster__script_map_load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
-                                           struct muster_error *error, void *map);
+                                           struct muster_error *error, void *user_data);
 
 #endif

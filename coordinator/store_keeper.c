@@ -187,7 +187,7 @@ static struct muster_value *describe_settings(const struct muster__version *vers
     struct muster_value *object = muster_value_new_object();
     if (object && put_text(object, "engine", version->engine->name) && put_text(object, "root", version->root) &&
         put_text(object, "tenant", tenant) && put_flag(object, "declared", version->is_declared) &&
-        put_flag(object, "new", is_new) && put_flag(object, "scripts", version->map != NULL) && put_flag(object, "lazy", version->lazy) &&
+        put_flag(object, "new", is_new) && put_flag(object, "scripts", version->keeps_scripts) && put_flag(object, "lazy", version->lazy) &&
         put_flag(object, "idempotent", version->idempotent) && put_number(object, "trust", version->trust) &&
         put_number(object, "hosting", version->asked_hosting) && put_text(object, "schedule", version->schedule) &&
         put_number(object, "turn_ms", unless_default(version->limits.turn_us / 1000, usual->turn_limit_ms)) &&
@@ -344,7 +344,7 @@ static enum muster_status put_now(struct muster *muster, struct muster__version 
     const char *header = NULL;
     enum muster_status status = MUSTER_NO_MEMORY;
     (void)muster__core_version_view(muster->core, version->id, &view);
-    if (version->map && !version->is_kept)
+    if (version->keeps_scripts && !version->is_kept)
         muster__script_map_each(version->map, collect_script, &scripts);
     bool preloads = muster__registrations_preload(muster, view.registration, &header);
     const struct muster__stored_registration stored = {

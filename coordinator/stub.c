@@ -10,6 +10,7 @@
 #include "coordinator/sync.h"
 #include "runtime/engine_table.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,50 +69,111 @@ static const char *get_text(const struct muster_value *object, const char *key)
     return muster_value_type(value) == MUSTER_TYPE_STRING ? muster_value_bytes(value).data : NULL;
 }
 
-static uint64_t get_number(const struct muster_value *object, const char *key)
-{
-    double number = muster_value_number(muster_value_get(object, key));
-    return number >= 1 && number <= 9007199254740992.0 ? (uint64_t)number : 0;
-}
-
 static bool get_flag(const struct muster_value *object, const char *key)
 {
     return muster_value_boolean(muster_value_get(object, key));
 }
 
-/* NULL: there is none, or it is none. */
-static struct muster_value *parse(const char *text)
+/* Of settings.  What is damaged is no default: that may be a limit or a trust, and would give more than was given. */
+struct reader {
+    const struct muster_value *from;
+    const char *damaged; /* the first key whose value describe_settings() does not write; NULL: none */
+};
+
+/* NULL: it has none. */
+static const struct muster_value *read_value(struct reader *reader, const char *key, enum muster_type type)
 {
-    struct muster_value *value = NULL;
-    return text && muster_value_from_json(text, strlen(text), &value, NULL) == MUSTER_OK ? value : NULL;
+    const struct muster_value *value = muster_value_get(reader->from, key);
+    if (!value || muster_value_type(value) == type)
+        return value;
+    reader->damaged = reader->damaged ? reader->damaged : key;
+    return NULL;
 }
 
-/* Texts are borrowed from `from`; see describe_settings() in store_keeper.c. */
-static struct muster_registration_options read_settings(const char *scope, const char *script, bool is_module,
-                                                        const struct muster_value *from)
+static const char *read_text(struct reader *reader, const char *key)
 {
-    return (struct muster_registration_options){
+    const struct muster_value *value = read_value(reader, key, MUSTER_TYPE_STRING);
+    return value ? muster_value_bytes(value).data : NULL;
+}
+
+static bool read_flag(struct reader *reader, const char *key)
+{
+    return muster_value_boolean(read_value(reader, key, MUSTER_TYPE_BOOLEAN));
+}
+
+/* 0: it has none.  A limit that is as good as none may be more than a double tells apart. */
+static uint64_t read_number(struct reader *reader, const char *key, uint64_t most)
+{
+    const struct muster_value *value = read_value(reader, key, MUSTER_TYPE_NUMBER);
+    double number = value ? muster_value_number(value) : 0;
+    if (number < 0)
+        reader->damaged = reader->damaged ? reader->damaged : key;
+    return number < 0 ? 0 : number < (double)most ? (uint64_t)number : most;
+}
+
+/* One of an enum's, whose last is `most`. */
+static unsigned read_choice(struct reader *reader, const char *key, unsigned most)
+{
+    uint64_t number = read_number(reader, key, UINT64_MAX);
+    if (number > most)
+        reader->damaged = reader->damaged ? reader->damaged : key;
+    return number > most ? 0 : (unsigned)number;
+}
+
+/* What is no option. */
+static const char *const own_flags[] = {"declared", "new", "scripts"};
+
+/* Texts are borrowed from `from`; see describe_settings() in store_keeper.c. */
+static enum muster_status read_settings(const char *scope, const char *script, bool is_module,
+                                        const struct muster_value *from,
+                                        struct muster_registration_options *ret_options, struct muster_error *error)
+{
+    struct reader reader = {.from = from};
+    *ret_options = (struct muster_registration_options){
         .size = sizeof(struct muster_registration_options),
         .scope = scope,
         .script = script,
         .module = is_module,
-        .engine = get_text(from, "engine"),
-        .root = get_text(from, "root"),
-        .tenant = get_text(from, "tenant"),
-        .schedule = get_text(from, "schedule"),
-        .lazy = get_flag(from, "lazy"),
-        .idempotent = get_flag(from, "idempotent"),
-        .trust = (enum muster_trust)get_number(from, "trust"),
-        .hosting = (enum muster_hosting)get_number(from, "hosting"),
-        .turn_limit_ms = get_number(from, "turn_ms"),
-        .memory_limit = get_number(from, "memory"),
-        .queue_limit = get_number(from, "queue"),
-        .idle_ms = get_number(from, "idle_ms"),
-        .process_memory_limit = get_number(from, "process_memory"),
-        .process_cpu_ms = get_number(from, "process_cpu_ms"),
-        .process_open_files = (unsigned)get_number(from, "process_open_files"),
-        .process_children = (unsigned)get_number(from, "process_children"),
+        .engine = read_text(&reader, "engine"),
+        .root = read_text(&reader, "root"),
+        .tenant = read_text(&reader, "tenant"),
+        .schedule = read_text(&reader, "schedule"),
+        .lazy = read_flag(&reader, "lazy"),
+        .idempotent = read_flag(&reader, "idempotent"),
+        .trust = (enum muster_trust)read_choice(&reader, "trust", MUSTER_TRUST_NONE),
+        .hosting = (enum muster_hosting)read_choice(&reader, "hosting", MUSTER_HOSTING_PROCESS_PER_WORKER),
+        .turn_limit_ms = read_number(&reader, "turn_ms", UINT64_MAX),
+        .memory_limit = read_number(&reader, "memory", UINT64_MAX),
+        .queue_limit = read_number(&reader, "queue", UINT64_MAX),
+        .idle_ms = read_number(&reader, "idle_ms", UINT64_MAX),
+        .process_memory_limit = read_number(&reader, "process_memory", UINT64_MAX),
+        .process_cpu_ms = read_number(&reader, "process_cpu_ms", UINT64_MAX),
+        .process_open_files = (unsigned)read_number(&reader, "process_open_files", UINT_MAX),
+        .process_children = (unsigned)read_number(&reader, "process_children", UINT_MAX),
     };
+    for (size_t i = 0; i < sizeof(own_flags) / sizeof(*own_flags); i++)
+        (void)read_flag(&reader, own_flags[i]);
+    if (!reader.damaged)
+        return MUSTER_OK;
+    muster_error_set(error, MUSTER_SYNTAX_ERROR, "its settings are damaged: \"%s\"", reader.damaged);
+    return MUSTER_SYNTAX_ERROR;
+}
+
+/* A row without settings is damaged as well. */
+static enum muster_status parse_settings(const char *text, struct muster_value **ret_value, struct muster_error *error)
+{
+    struct muster_value *value = NULL;
+    enum muster_status status = muster_value_from_json(text, text ? strlen(text) : 0, &value, NULL);
+    if (status == MUSTER_OK && muster_value_type(value) != MUSTER_TYPE_OBJECT)
+        status = MUSTER_SYNTAX_ERROR;
+    if (status == MUSTER_OK) {
+        *ret_value = value;
+        return MUSTER_OK;
+    }
+    muster_value_release(value);
+    muster_error_set(error, status, "its settings %s",
+                     status == MUSTER_NO_MEMORY ? "did not fit into memory" : "are damaged");
+    return status;
 }
 
 /* ---- a row becomes a stub ---- */
@@ -157,12 +219,15 @@ static void log_lost(struct muster *muster, const char *scope, enum muster_statu
 static enum muster_status try_settings(struct muster *muster, const struct muster__stored_registration *stored,
                                        struct muster__stub_trial *trial, struct muster_error *error)
 {
-    const struct muster_registration_options options =
-        read_settings(stored->scope, stored->script_url, stored->is_module, trial->value);
+    struct muster_registration_options options;
     struct muster__version *version = NULL;
+    if (trial->is_good)
+        return MUSTER_OK;
     enum muster_status status =
-        trial->is_good ? MUSTER_OK : muster__version_new_with_id(muster, &options, 0, &version, error);
-    trial->is_good = status == MUSTER_OK && trial->value;
+        read_settings(stored->scope, stored->script_url, stored->is_module, trial->value, &options, error);
+    if (status == MUSTER_OK)
+        status = muster__version_new_with_id(muster, &options, 0, &version, error);
+    trial->is_good = status == MUSTER_OK;
     muster__version_release(version);
     return status;
 }
@@ -174,17 +239,23 @@ static void forget_trial(struct muster__stub_trial *trial)
     *trial = (struct muster__stub_trial){0};
 }
 
-static struct muster__stub_trial *find_trial(struct muster__stub_trials *trials, const char *settings)
+static enum muster_status find_trial(struct muster__stub_trials *trials, const char *settings,
+                                     struct muster__stub_trial **ret_trial, struct muster_error *error)
 {
     const size_t count = sizeof(trials->recent) / sizeof(trials->recent[0]);
     for (size_t i = 0; settings && i < count; i++)
-        if (trials->recent[i].settings && strcmp(trials->recent[i].settings, settings) == 0)
-            return &trials->recent[i];
+        if (trials->recent[i].settings && strcmp(trials->recent[i].settings, settings) == 0) {
+            *ret_trial = &trials->recent[i];
+            return MUSTER_OK;
+        }
     struct muster__stub_trial *trial = &trials->recent[trials->next++ % count];
     forget_trial(trial);
-    trial->value = parse(settings);
-    trial->settings = trial->value ? muster__strdup(settings) : NULL;
-    return trial;
+    enum muster_status status = parse_settings(settings, &trial->value, error);
+    if (status != MUSTER_OK)
+        return status;
+    trial->settings = muster__strdup(settings); /* NULL: it is not found again */
+    *ret_trial = trial;
+    return MUSTER_OK;
 }
 
 void muster__stub_trials_clean_up(struct muster__stub_trials *trials)
@@ -214,10 +285,12 @@ void muster__stubs_add(struct muster *muster, const struct muster__stored_regist
                        struct muster__stub_trials *trials)
 {
     struct muster_error error = {0};
-    struct muster__stub_trial *trial = find_trial(trials, stored->settings);
-    if (get_flag(trial->value, "declared"))
+    struct muster__stub_trial *trial = NULL;
+    enum muster_status status = find_trial(trials, stored->settings, &trial, &error);
+    if (status == MUSTER_OK && get_flag(trial->value, "declared"))
         return; /* it comes again */
-    enum muster_status status = try_settings(muster, stored, trial, &error);
+    if (status == MUSTER_OK)
+        status = try_settings(muster, stored, trial, &error);
     if (status == MUSTER_OK && muster__scope_map_get(muster->scopes, stored->scope, strlen(stored->scope)))
         status = MUSTER_EXISTS;
     struct muster__stub *stub = status == MUSTER_OK ? new_stub(stored) : NULL;
@@ -237,28 +310,38 @@ void muster__stubs_add(struct muster *muster, const struct muster__stored_regist
 
 /* ---- unfolding ---- */
 
-static void restore_routes(struct muster *muster, struct muster__version *version, const char *text)
+/* NO_MEMORY; damaged ones are logged, and it lives without: its worker is asked about all. */
+static enum muster_status restore_routes(struct muster *muster, struct muster__version *version, const char *text)
 {
     struct muster_value *rules = NULL;
     struct muster_error error = {0};
     enum muster_status status = text ? muster_value_from_json(text, strlen(text), &rules, &error) : MUSTER_OK;
     if (text && status == MUSTER_OK)
         status = muster__routes_restore(version, rules, &error);
-    if (status != MUSTER_OK)
+    if (status != MUSTER_OK && status != MUSTER_NO_MEMORY)
         muster__log(muster, MUSTER_LOG_WARNING, version->scope, "its static routes could not be restored: %s",
                     error.message ? error.message : muster_status_sentence(status));
     muster_error_clean_up(&error);
+    return status == MUSTER_NO_MEMORY ? status : MUSTER_OK;
+}
+
+/* NO_MEMORY; of damaged ones nothing is known, and it hears all. */
+static enum muster_status restore_types(struct muster__version *version, const char *text)
+{
+    struct muster_value *types = NULL;
+    enum muster_status status = text ? muster_value_from_json(text, strlen(text), &types, NULL) : MUSTER_OK;
+    if (types && muster_value_type(types) == MUSTER_TYPE_ARRAY)
+        atomic_store(&version->event_types, types);
+    else
+        muster_value_release(types);
+    return status == MUSTER_NO_MEMORY ? status : MUSTER_OK;
 }
 
 /* What options do not say. */
 static enum muster_status fill_version(struct muster *muster, const struct muster__stub *stub,
                                        const struct muster_value *settings, struct muster__version *version)
 {
-    struct muster_value *types = parse(text_of(stub, EVENT_TYPES));
-    if (types && muster_value_type(types) == MUSTER_TYPE_ARRAY)
-        atomic_store(&version->event_types, types);
-    else
-        muster_value_release(types);
+    enum muster_status status = restore_types(version, text_of(stub, EVENT_TYPES));
     free(version->storage_key);
     version->storage_key = muster__strdup(text_of(stub, STORAGE_KEY));
     if (!version->storage_key)
@@ -267,29 +350,33 @@ static enum muster_status fill_version(struct muster *muster, const struct muste
     version->stored_bytes = (size_t)stub->bytes;
     if (!stub->is_new) /* who matches it is controlled, also before the core has heard of it */
         atomic_store(&version->state, muster__version_state_word(MUSTER__VERSION_ACTIVATED));
-    restore_routes(muster, version, text_of(stub, ROUTES));
-    return get_flag(settings, "scripts") ? muster__keeper_bring_scripts(version) : MUSTER_OK;
+    if (status == MUSTER_OK)
+        status = restore_routes(muster, version, text_of(stub, ROUTES));
+    if (status != MUSTER_OK)
+        return status;
+    return get_flag(settings, "scripts") ? muster__keeper_bring_scripts(version) : muster__version_keep_imports(version);
 }
 
-/* NULL: the log says why. */
-static struct muster__version *make_version(struct muster *muster, const struct muster__stub *stub)
+/* With all that its row says, or not at all. */
+static enum muster_status make_version(struct muster *muster, const struct muster__stub *stub,
+                                       struct muster__version **ret_version, struct muster_error *error)
 {
-    struct muster_value *settings = parse(text_of(stub, SETTINGS));
-    const struct muster_registration_options options =
-        read_settings(text_of(stub, SCOPE), text_of(stub, SCRIPT), stub->is_module, settings);
+    struct muster_registration_options options;
+    struct muster_value *settings = NULL;
     struct muster__version *version = NULL;
-    struct muster_error error = {0};
-    enum muster_status status = muster__version_new_with_id(muster, &options, stub->version_id, &version, &error);
+    enum muster_status status = parse_settings(text_of(stub, SETTINGS), &settings, error);
+    if (status == MUSTER_OK)
+        status = read_settings(text_of(stub, SCOPE), text_of(stub, SCRIPT), stub->is_module, settings, &options, error);
+    if (status == MUSTER_OK)
+        status = muster__version_new_with_id(muster, &options, stub->version_id, &version, error);
     if (status == MUSTER_OK)
         status = fill_version(muster, stub, settings, version);
-    if (status != MUSTER_OK) {
-        log_lost(muster, options.scope, status, &error);
+    if (status == MUSTER_OK)
+        *ret_version = version;
+    else
         muster__version_release(version);
-        version = NULL;
-    }
     muster_value_release(settings);
-    muster_error_clean_up(&error);
-    return version;
+    return status;
 }
 
 /* The core shall hear of it, first. */
@@ -302,11 +389,26 @@ static void queue_locked(struct muster *muster, struct muster__stub *stub)
     atomic_store(&muster->stubs.any_unfolded, true);
 }
 
-static struct muster__version *unfold(struct muster *muster, struct muster__stub *stub)
+/* For who asked: which, and why. */
+static void tell_lost(struct muster *muster, const char *scope, enum muster_status status, struct muster_error *why,
+                      struct muster_error *error)
 {
-    struct muster__version *made = make_version(muster, stub);
-    if (!made)
-        return NULL;
+    const char *reason = why->message ? why->message : muster_status_sentence(status);
+    log_lost(muster, scope, status, why);
+    muster_error_set(error, status, "the registration of %s could not be restored: %s", scope, reason);
+    muster_error_clean_up(why);
+}
+
+static enum muster_status unfold(struct muster *muster, struct muster__stub *stub,
+                                 struct muster__version **ret_version, struct muster_error *error)
+{
+    struct muster__version *made = NULL;
+    struct muster_error why = {0};
+    enum muster_status status = make_version(muster, stub, &made, &why);
+    if (status != MUSTER_OK) {
+        tell_lost(muster, text_of(stub, SCOPE), status, &why, error);
+        return status;
+    }
     pthread_mutex_lock(&muster->stubs.lock);
     struct muster__version *version = atomic_load(&stub->version);
     if (!version) {
@@ -317,16 +419,20 @@ static struct muster__version *unfold(struct muster *muster, struct muster__stub
     }
     pthread_mutex_unlock(&muster->stubs.lock);
     muster__version_release(made); /* another thread was first */
-    return version;
+    *ret_version = version;
+    return MUSTER_OK;
 }
 
-struct muster__version *muster__entry_version(struct muster *muster, struct muster__entry *entry)
+enum muster_status muster__entry_version(struct muster *muster, struct muster__entry *entry,
+                                         struct muster__version **ret_version, struct muster_error *error)
 {
-    if (!entry->is_stub)
-        return (struct muster__version *)entry;
     struct muster__stub *stub = (struct muster__stub *)entry;
-    struct muster__version *version = atomic_load(&stub->version);
-    return version ? version : unfold(muster, stub);
+    struct muster__version *version =
+        entry->is_stub ? atomic_load(&stub->version) : (struct muster__version *)entry;
+    if (!version)
+        return unfold(muster, stub, ret_version, error);
+    *ret_version = version;
+    return MUSTER_OK;
 }
 
 /* ---- the core hears of them ---- */
@@ -382,13 +488,13 @@ void muster__stubs_take_up(struct muster *muster)
     muster->stubs.taking_up = false;
 }
 
-void muster__stubs_want(struct muster *muster, const char *scope)
+enum muster_status muster__stubs_want(struct muster *muster, const char *scope, struct muster_error *error)
 {
+    struct muster__version *version;
     if (muster__link_is_empty(&muster->stubs.list))
-        return;
+        return MUSTER_OK;
     struct muster__entry *entry = muster__scope_map_get(muster->scopes, scope, strlen(scope));
-    if (entry && entry->is_stub)
-        (void)muster__entry_version(muster, entry);
+    return entry && entry->is_stub ? muster__entry_version(muster, entry, &version, error) : MUSTER_OK;
 }
 
 void muster__stubs_replaced(struct muster__stub *stub)
@@ -416,7 +522,9 @@ const char *muster__stub_script(const struct muster__stub *stub)
 
 const char *muster__stub_engine(const struct muster__stub *stub)
 {
-    struct muster_value *settings = parse(text_of(stub, SETTINGS));
+    struct muster_value *settings = NULL;
+    if (parse_settings(text_of(stub, SETTINGS), &settings, NULL) != MUSTER_OK)
+        return "";
     const char *name = get_text(settings, "engine");
     const struct muster__engine *engine =
         muster__engine_find(name ? name : muster__engine_for_script(text_of(stub, SCRIPT)), NULL);

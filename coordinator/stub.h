@@ -20,9 +20,11 @@ struct muster__stub;
 
 /* ---- any thread ---- */
 
-/* The version of an entry of the scope map, unfolded if need be; borrowed from the entry.  NULL: it could not be made
- * (no memory, or what it needs is not there any more), and the log says why. */
-struct muster__version *muster__entry_version(struct muster *muster, struct muster__entry *entry);
+/* The version of an entry of the scope map, unfolded if need be; borrowed from the entry.  NO_MEMORY, or what else keeps
+ * it from being made: the log and `error` (may be NULL) say of which scope and why, and who wants it next tries again. */
+MUSTER_MUST_CHECK enum muster_status muster__entry_version(struct muster *muster, struct muster__entry *entry,
+                                                           struct muster__version **ret_version,
+                                                           struct muster_error *error);
 /* What the scope map does with its values. */
 void muster__entry_acquire(void *entry);
 void muster__entry_release(void *entry);
@@ -32,7 +34,7 @@ void muster__entry_release(void *entry);
 /* Rows with the same settings stand and fall together: one of them is tried.  Zeroed at first. */
 struct muster__stub_trials {
     struct muster__stub_trial {
-        char *settings; /* as they are in the rows; NULL: could not be read */
+        char *settings; /* as they are in the rows; NULL: forgotten */
         struct muster_value *value;
         bool is_good; /* a version could be made with them */
     } recent[4];
@@ -40,14 +42,14 @@ struct muster__stub_trials {
 };
 void muster__stub_trials_clean_up(struct muster__stub_trials *trials);
 /* Registers what the row says, unless its embedder does so at each start.  What cannot be restored is logged, and stays
- * in the store. */
+ * in the store: also where settings are damaged, as what is left of them may give more than they did. */
 void muster__stubs_add(struct muster *muster, const struct muster__stored_registration *stored,
                        struct muster__stub_trials *trials);
 
 /* ---- thread: coordinator ---- */
 
-/* The core is about to be asked for this scope. */
-void muster__stubs_want(struct muster *muster, const char *scope);
+/* The core is about to be asked for this scope.  Fails as muster__entry_version() does: the core will not know it. */
+enum muster_status muster__stubs_want(struct muster *muster, const char *scope, struct muster_error *error);
 /* The core hears of those that were unfolded; not from inside a step. */
 void muster__stubs_take_up(struct muster *muster);
 /* Something else is published at its scope. */

@@ -348,23 +348,31 @@ static enum muster_status send_event(struct muster *muster, struct muster__versi
     return status;
 }
 
-/* The published one; NULL: nothing is registered there.  Borrowed. */
-static struct muster__version *version_of(struct muster *muster, const struct scope_syncs *scope)
+/* The published one; borrowed.  NOT_FOUND: nothing is registered there. */
+static enum muster_status version_of(struct muster *muster, const struct scope_syncs *scope,
+                                     struct muster__version **ret_version)
 {
+    struct muster__version *version = NULL;
     struct muster__entry *entry = muster__scope_map_get(muster->scopes, scope->scope, strlen(scope->scope));
-    struct muster__version *version = entry ? muster__entry_version(muster, entry) : NULL;
-    return version && strcmp(version->storage_key, scope->storage_key) == 0 ? version : NULL;
+    enum muster_status status = entry ? muster__entry_version(muster, entry, &version, NULL) : MUSTER_NOT_FOUND;
+    if (status == MUSTER_OK && strcmp(version->storage_key, scope->storage_key) != 0)
+        status = MUSTER_NOT_FOUND;
+    if (status == MUSTER_OK)
+        *ret_version = version;
+    return status;
 }
 
 static void fire(struct muster *muster, struct sync *sync)
 {
-    struct muster__version *version = version_of(muster, sync->scope);
-    bool sent;
+    struct muster__version *version = NULL;
+    enum muster_status status = version_of(muster, sync->scope, &version);
+    bool sent = false;
     take_out(muster->syncs, sync);
-    if (!version)
+    if (status == MUSTER_NOT_FOUND)
         return; /* until there is one */
     sync->last_chance = sync->kind == SYNC && sync->attempts + 1 >= SYNC_ATTEMPTS;
-    enum muster_status status = send_event(muster, version, sync, &sent);
+    if (status == MUSTER_OK)
+        status = send_event(muster, version, sync, &sent);
     if (!sent)
         after_event(muster, sync, status);
 }

@@ -235,15 +235,28 @@ enum muster_status muster__version_new_with_id(struct muster *muster, const stru
     return MUSTER_OK;
 }
 
-enum muster_status muster__version_keep_scripts(struct muster__version *version)
+static enum muster_status load_from(struct muster__version *version, struct muster__script_map *take_map)
 {
     MUSTER_CHECK(!version->map);
-    version->map = muster__script_map_new(&version->loader);
-    if (!version->map)
+    version->map = take_map;
+    if (!take_map)
         return MUSTER_NO_MEMORY;
     version->loader.load = muster__script_map_load;
-    version->loader.user_data = version->map;
+    version->loader.user_data = take_map;
     return MUSTER_OK;
+}
+
+enum muster_status muster__version_keep_scripts(struct muster__version *version)
+{
+    version->keeps_scripts = true;
+    return load_from(version, muster__script_map_new(&version->loader));
+}
+
+enum muster_status muster__version_keep_imports(struct muster__version *version)
+{
+    if (version->engine == &muster__engine_native) /* it imports nothing */
+        return MUSTER_OK;
+    return load_from(version, muster__script_map_new_of_imports(&version->loader));
 }
 
 /* ---- workers that scripts make ---- */

@@ -237,8 +237,8 @@ static inline struct realm *page(const char *url)
 /* Released by the caller. */
 static inline struct muster__version *find_scope(const char *scope)
 {
-    struct muster__version *version = muster__find_scope(muster, scope);
-    ck_assert_ptr_nonnull(version);
+    struct muster__version *version = NULL;
+    ck_assert_int_eq(muster__find_scope(muster, scope, &version, NULL), MUSTER_OK);
     return version;
 }
 
@@ -419,7 +419,15 @@ static inline void script_quiet(void *user_data)
     (void)user_data;
 }
 
+static inline enum muster_status script_dispatch(void *user_data, const char *scope, struct muster__request *request,
+                                                 uint64_t keepalive_until_us)
+{
+    (void)user_data;
+    return muster__dispatch_from_worker(muster, scope, request, keepalive_until_us);
+}
+
 static const struct muster__worker_listener script_listener = {.started = script_started,
+                                                               .dispatch = script_dispatch,
                                                                .console = script_console,
                                                                .report = script_report,
                                                                .close_self = script_quiet,

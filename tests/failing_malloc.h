@@ -16,17 +16,18 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 
 static long malloc_grants = -1; /* allocations that still succeed; -1: all */
+static long malloc_failures = -1; /* how many fail after these; -1: all */
 static bool malloc_has_failed;
 
 static bool malloc_is_granted(void)
 {
-    if (malloc_grants < 0)
-        return true;
-    if (malloc_grants == 0) {
+    if (malloc_grants == 0 && malloc_failures != 0) {
+        malloc_failures -= malloc_failures > 0;
         malloc_has_failed = true;
         return false;
     }
-    malloc_grants--;
+    if (malloc_grants > 0) /* not written in vain: other threads may read it */
+        malloc_grants--;
     return true;
 }
 

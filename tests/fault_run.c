@@ -7,7 +7,7 @@
  * because its process died; what is not idempotent runs at most once; at the end no process, descriptor or byte is left.
  *
  * A handler says which request it is before it does anything else: Lua by a line in a file, which no death can take
- * back; JavaScript by a script that it imports (the program hears of it before the handler goes on), or by a binding.
+ * back; JavaScript by a binding, for whose answer some wait; some try to import what they were not installed with first.
  *
  *     fault_run [--seconds N] [--seed N]
  */
@@ -141,7 +141,7 @@ static const char javascript[] =
     "  });\n"
     "}\n"
     "async function work(kind, id, inner, other, request) {\n"
-    "  if (kind === 'asks') await fault.began(id); else if (kind !== 'imports') fault.began(id);\n"
+    "  if (kind === 'asks' || kind === 'imports') await fault.began(id); else fault.began(id);\n"
     "  if (kind === 'timer') await pause(1 + id % 40);\n"
     "  if (kind === 'stream') return new Response(pieces(id));\n"
     "  let more = '';\n"
@@ -152,7 +152,7 @@ static const char javascript[] =
     "}\n"
     "addEventListener('fetch', (event) => {\n"
     "  const [kind, id, inner, other] = event.request.url.split('/').slice(4);\n"
-    "  if (kind === 'imports') importScripts(`began-${id}`);\n"
+    "  if (kind === 'imports') try { importScripts(`new-${id}`); } catch {}\n"
     "  event.respondWith(work(kind, +id, +inner, other, event.request));\n"
     "});\n"
     "addEventListener('note', (event) => {\n"
@@ -201,15 +201,10 @@ static const char lua[] =
 static enum muster_status load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
                                struct muster_error *error, void *user_data)
 {
-    const char *began = strstr(url, "began-");
     (void)error;
     (void)user_data;
-    if (importer && began) {
-        note_run((unsigned)strtoul(began + 6, NULL, 10));
-        ret_loaded->text = muster__strdup("0");
-    } else {
-        ret_loaded->text = strstr(url, ".lua") ? muster__format(lua, ledger_path) : muster__strdup(javascript);
-    }
+    MUSTER_CHECK(!importer); /* what is not imported while it is installed never is */
+    ret_loaded->text = strstr(url, ".lua") ? muster__format(lua, ledger_path) : muster__strdup(javascript);
     MUSTER_CHECK(ret_loaded->text);
     ret_loaded->length = strlen(ret_loaded->text);
     return MUSTER_OK;

@@ -676,6 +676,116 @@ START_TEST(a_worker_that_starts_again_runs_what_it_was_installed_with) /* SW-RUN
 }
 END_TEST
 
+static void settle_ok(struct muster_handle *handle)
+{
+    struct muster_result result;
+    ck_assert_int_eq(muster_wait(handle, PATIENCE_MS, &result), MUSTER_OK);
+    ck_assert_msg(result.status == MUSTER_OK, "%s", result.error && result.error->message ? result.error->message : "?");
+    muster_handle_release(handle);
+}
+
+static void check_call(const char *function, const char *wanted)
+{
+    struct muster_handle *handle = NULL;
+    struct muster_result result;
+    ck_assert_int_eq(muster_call(muster, APP, function, NULL, NULL, NULL, NULL, &handle), MUSTER_OK);
+    ck_assert_int_eq(muster_wait(handle, PATIENCE_MS, &result), MUSTER_OK);
+    ck_assert_int_eq(result.status, MUSTER_OK);
+    ck_assert_str_eq(muster__text_of(result.value), wanted);
+    muster_handle_release(handle);
+}
+
+/* SW-IMP-1, SW-UPD-5.  Though the loader is the embedder's, and may have other scripts by now. */
+START_TEST(what_the_embedder_registers_imports_what_it_was_installed_with_until_it_is_updated)
+{
+    const struct muster_registration_options options = {.size = sizeof(options), .scope = APP, .script = APP "sw.js"};
+    struct muster_handle *handle = NULL;
+    live_in(_i);
+    put(APP "sw.js", "importScripts('a.js'); oninstall = () => skipWaiting(); self.what = () => 'main ' + imported;"
+                     "self.late = () => { try { importScripts('b.js'); return 'imported'; } catch (e) { return e.name; } };");
+    put(APP "a.js", "self.imported = 'first'");
+    ck_assert_int_eq(muster_register(muster, &options, NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    put(APP "a.js", "self.imported = 'second'");
+    put(APP "b.js", "// late");
+    ck_assert_int_eq(muster_stop(muster, APP, NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    check_call("what", "main first");
+    check_call("late", "NetworkError");
+    ck_assert_int_eq(loads_of(APP "sw.js"), 1);
+    ck_assert_int_eq(loads_of(APP "a.js"), 1);
+    ck_assert_int_eq(loads_of(APP "b.js"), 0);
+    struct realm *realm = page("https://a.test/");
+    (void)registration_of(realm, APP, NULL, NULL); /* and hears of it from here on */
+    ck_assert_int_eq(muster_update(muster, APP, NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    hear_until(realm, "state 2 activated");
+    check_call("what", "main second");
+    realm_close(realm);
+}
+END_TEST
+
+/* Coordinator: the running worker said something. */
+struct listening {
+    struct muster__message message;
+    struct counter done;
+    bool heard;
+};
+
+static void run_listening(struct muster__message *message, struct muster *of)
+{
+    struct listening *listening = MUSTER_CONTAINER_OF(message, struct listening, message);
+    struct muster__version *version = find_scope(APP);
+    for (struct muster__link *at = of->worlds->contexts.next; at != &of->worlds->contexts; at = at->next) {
+        const struct muster__context *context = MUSTER_CONTAINER_OF(at, struct muster__context, link);
+        listening->heard |= context->type == MUSTER__WORKER_SERVICE && context->instance == version->instance;
+    }
+    muster__version_release(version);
+    counter_add(&listening->done, 1);
+}
+
+static bool has_spoken(void)
+{
+    struct listening listening = {.message = {.run = run_listening}, .done = COUNTER};
+    (void)muster__coordinator_post(muster, &listening.message);
+    counter_await(&listening.done, 1);
+    return listening.heard;
+}
+
+START_TEST(a_worker_tells_once_for_what_events_it_listens_and_not_at_each_start)
+{
+    const struct muster_registration_options options = {.size = sizeof(options), .scope = APP, .script = APP "sw.js"};
+    struct muster_handle *handle = NULL;
+    live_in(_i);
+    put(APP "sw.js", "self.what = () => 'here'; onfetch = () => {};");
+    ck_assert_int_eq(muster_register(muster, &options, NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    check_call("what", "here");
+    ck_assert(has_spoken());
+    ck_assert_int_eq(muster_stop(muster, APP, NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    check_call("what", "here");
+    ck_assert(!has_spoken());
+}
+END_TEST
+
+START_TEST(what_the_embedder_registers_is_not_updated_by_itself_nor_held_to_its_folder)
+{
+    const struct muster_registration_options options = {
+        .size = sizeof(options), .scope = "https://a.test/", .script = APP "sw.js"};
+    struct muster_handle *handle = NULL;
+    ck_assert_int_eq(muster_register(muster, &options, NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    put(APP "sw.js", "// two");
+    ck_assert_int_eq(muster_update(muster, "https://a.test/", NULL, NULL, &handle), MUSTER_OK);
+    settle_ok(handle);
+    struct muster__version *version = find_scope("https://a.test/");
+    ck_assert(version->map && !version->keeps_scripts);
+    ck_assert_uint_eq(version->stored_bytes, 0);
+    muster__version_release(version);
+}
+END_TEST
+
 /* ---- what can be asked ---- */
 
 START_TEST(the_longest_scope_that_begins_a_url_matches) /* SCOPE-1, CL-READY */
@@ -1050,6 +1160,10 @@ int main(void)
     tcase_add_test(jobs, one_that_is_registered_again_is_another_registration);
     tcase_add_test(jobs, once_installed_a_worker_imports_only_what_it_imported_then);
     tcase_add_loop_test(jobs, a_worker_that_starts_again_runs_what_it_was_installed_with, 0, HOME_COUNT);
+    tcase_add_loop_test(jobs, what_the_embedder_registers_imports_what_it_was_installed_with_until_it_is_updated, 0,
+                        HOME_COUNT);
+    tcase_add_loop_test(jobs, a_worker_tells_once_for_what_events_it_listens_and_not_at_each_start, 0, HOME_COUNT);
+    tcase_add_test(jobs, what_the_embedder_registers_is_not_updated_by_itself_nor_held_to_its_folder);
     tcase_add_test(asks, the_longest_scope_that_begins_a_url_matches);
     tcase_add_test(asks, registrations_are_listed_in_their_order_and_within_their_storage_key);
     tcase_add_test(asks, who_asked_for_no_registration_is_told_of_its_own_alone);

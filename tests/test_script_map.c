@@ -167,6 +167,26 @@ START_TEST(a_script_replaces_the_one_of_its_url_in_its_place)
 }
 END_TEST
 
+START_TEST(one_of_imports_alone_forgets_them_when_the_script_is_loaded_anew_until_it_is_closed)
+{
+    char text[200];
+    muster__script_map_destroy(map);
+    map = muster__script_map_new_of_imports(&(const struct muster__loader){.load = load});
+    for (int attempt = 1; attempt <= 2; attempt++) {
+        ck_assert_int_eq(import("main.js", NULL, text), MUSTER_OK);
+        ck_assert_str_eq(list(), "");
+        ck_assert_int_eq(import("a.js", "main.js", text), MUSTER_OK);
+        ck_assert_int_eq(import("a.js", "main.js", text), MUSTER_OK);
+        ck_assert_int_eq(atomic_load(&loads), 2 * attempt);
+    }
+    muster__script_map_close(map);
+    ck_assert_int_eq(import("main.js", NULL, text), MUSTER_OK);
+    ck_assert_int_eq(import("a.js", "main.js", text), MUSTER_OK);
+    ck_assert_int_eq(import("b.js", "main.js", text), MUSTER_LOAD_FAILED);
+    ck_assert_int_eq(atomic_load(&loads), 5);
+}
+END_TEST
+
 static void fill(struct muster__script_map *of, void *user_data)
 {
     ck_assert_ptr_eq(of, map);
@@ -241,6 +261,7 @@ int main(void)
     tcase_add_test(tests, what_did_not_come_is_not_asked_for_again);
     tcase_add_test(tests, what_was_not_used_goes_when_it_is_closed);
     tcase_add_test(tests, a_script_replaces_the_one_of_its_url_in_its_place);
+    tcase_add_test(tests, one_of_imports_alone_forgets_them_when_the_script_is_loaded_anew_until_it_is_closed);
     tcase_add_test(tests, one_that_was_stored_is_filled_when_it_is_first_looked_at);
     tcase_add_test(tests, it_knows_when_a_script_was_looked_at);
     tcase_add_test(tests, any_thread_may_ask_it);

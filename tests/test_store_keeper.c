@@ -222,8 +222,8 @@ START_TEST(what_it_was_registered_with_comes_back_with_it)
     register_with(&with);
     reopen();
     const char *scope = "https://a.example/x/";
-    struct muster__version *version = muster__match(muster, (struct muster_bytes){scope, strlen(scope)});
-    ck_assert_ptr_nonnull(version);
+    struct muster__version *version = NULL;
+    ck_assert_int_eq(muster__match(muster, (struct muster_bytes){scope, strlen(scope)}, &version, NULL), MUSTER_OK);
     ck_assert_str_eq(version->scope, scope);
     ck_assert_str_eq(version->script, "/app.lua");
     ck_assert_str_eq(version->tenant, "tenant one");

@@ -1,6 +1,7 @@
 /* tests/test_store_stubs.c - registrations of an earlier life that nothing has wanted yet: they do all that a
  * registration does, and nothing of them is made before.  The rows are put into the store as they would have been. */
 #include "context_harness.h"
+#include "failing_malloc.h"
 
 #include "coordinator/store.h"
 #include "coordinator/stub.h"
@@ -86,6 +87,7 @@ static void open_with_limit(unsigned registrations)
 {
     open_muster(&(struct muster_options){.size = sizeof(struct muster_options),
                                          .threads = 2,
+                                         .no_spare_process = true,
                                          .state_folder = folder,
                                          .registration_limit = registrations,
                                          .console = on_console,
@@ -348,7 +350,7 @@ END_TEST
 static void run_wanted_and_later(struct muster__message *message, struct muster *of)
 {
     atomic_store(&of->wall_ahead_us, 3600000000u);
-    muster__stubs_want(of, "/a/");
+    ck_assert_int_eq(muster__stubs_want(of, "/a/", NULL), MUSTER_OK);
     muster__stubs_take_up(of);
     run_later(message, of);
 }
@@ -386,8 +388,7 @@ START_TEST(a_damaged_row_hurts_nobody_else_and_stays_in_the_store)
     struct muster__stored_registration stored = row("", "/engine/");
     stored.settings = "{\"engine\":\"none such\"}";
     put(&stored);
-    stored = row("", "/settings/");
-    stored.settings = "{\"engine\":";
+    stored = row("", "/types/");
     stored.event_types = "[";
     stored.via = 77;
     put(&stored);
@@ -400,12 +401,187 @@ START_TEST(a_damaged_row_hurts_nobody_else_and_stays_in_the_store)
         ck_assert_int_eq(losses.count, 2 * life - 1); /* the engine */
         ck_assert_uint_eq(stats().registrations, 3);
         ck_assert_uint_eq(muster_match(muster, "/engine/x", NULL, 0), 0);
-        check_answer("http://h/settings/x", "hello"); /* an engine by the ending of its script */
+        check_answer("http://h/types/x", "hello");
         check_answer("http://h/routes/x", "hello");
         ck_assert_int_eq(losses.count, 2 * life); /* the routes */
         check_answer("http://h/whole/x", "hello");
         close_muster();
     }
+}
+END_TEST
+
+/* Each would give a worker more than its row gave, were it read as the default. */
+static const char *const damaged_settings[] = {
+    NULL,
+    "",
+    "{\"engine\":\"lua\",\"trust\":2",
+    "[\"lua\"]",
+    "null",
+    "{\"engine\":\"lua\",\"trust\":\"none\"}",
+    "{\"engine\":\"lua\",\"trust\":3}",
+    "{\"engine\":\"lua\",\"trust\":4294967296}",
+    "{\"engine\":\"lua\",\"hosting\":-1}",
+    "{\"engine\":\"lua\",\"hosting\":9}",
+    "{\"engine\":\"lua\",\"memory\":null}",
+    "{\"engine\":\"lua\",\"queue\":-3}",
+    "{\"engine\":\"lua\",\"root\":[]}",
+    "{\"engine\":\"lua\",\"idempotent\":1}",
+    "{\"engine\":\"lua\",\"scripts\":\"no\"}",
+};
+
+START_TEST(one_whose_settings_cannot_be_read_is_set_aside_and_not_given_the_defaults)
+{
+    struct muster__stored_registration stored = row("", "/damaged/");
+    stored.settings = damaged_settings[_i];
+    put(&stored);
+    put_plain("", "/whole/");
+    for (int life = 1; life <= 2; life++) {
+        open_kept();
+        ck_assert_int_eq(losses.count, life);
+        ck_assert_uint_eq(stats().registrations, 1);
+        ck_assert_uint_eq(muster_match(muster, "/damaged/x", NULL, 0), 0);
+        check_answer("http://h/whole/x", "hello");
+        close_muster();
+    }
+}
+END_TEST
+
+START_TEST(a_limit_that_is_none_is_still_none)
+{
+    struct muster__stored_registration stored = row("", "/a/");
+    stored.settings = "{\"engine\":\"lua\",\"root\":\"/srv\",\"memory\":18446744073709551616,\"queue\":7,\"trust\":1}";
+    put(&stored);
+    open_kept();
+    struct muster__version *version = find_scope("/a/");
+    ck_assert_uint_eq(version->limits.memory, SIZE_MAX);
+    ck_assert_uint_eq(version->queue_limit, 7);
+    ck_assert_int_eq(version->trust, MUSTER__TRUST_FULL);
+    muster__version_release(version);
+    close_muster();
+}
+END_TEST
+
+/* ---- memory that fails ---- */
+
+static struct muster__stored_registration row_of_tenant(void)
+{
+    struct muster__stored_registration stored = row("", "/a/");
+    stored.settings = "{\"engine\":\"lua\",\"root\":\"/srv\",\"trust\":2,\"tenant\":\"t\"}";
+    stored.event_types = "[\"fetch\"]";
+    stored.routes = "[{\"condition\":{\"urlPattern\":\"/a/static/*\"},\"source\":\"network\"}]";
+    stored.script_url = "http://h/app.lua";
+    return stored;
+}
+
+static void check_tenant(struct muster__version *version)
+{
+    ck_assert_int_eq(version->trust, MUSTER__TRUST_NONE);
+    ck_assert_str_eq(version->tenant, "t");
+    ck_assert(version->event_types && version->rules);
+    muster__version_release(version);
+}
+
+START_TEST(one_that_does_not_fit_into_memory_is_told_by_name_and_comes_whole_or_not_at_all)
+{
+    const struct muster__stored_registration stored = row_of_tenant();
+    struct muster__version *version = NULL;
+    put(&stored);
+    open_kept();
+    end_round();
+    WITH_EVERY_FAILURE(grants) {
+        struct muster_error error = {0};
+        enum muster_status status = muster__find_scope(muster, "/a/", &version, &error);
+        malloc_all_granted();
+        ck_assert_int_eq(status, malloc_has_failed ? MUSTER_NO_MEMORY : MUSTER_OK);
+        ck_assert(status == MUSTER_OK || !error.message || strstr(error.message, "/a/"));
+        muster_error_clean_up(&error);
+    }
+    check_tenant(version);
+    close_muster();
+}
+END_TEST
+
+/* One allocation fails, the one after so many. */
+static void fail_one(long grants)
+{
+    malloc_failures = 1;
+    malloc_grants = grants;
+}
+
+/* NO_MEMORY, in words that name the scope.  All are granted again. */
+static bool names_it(struct muster_handle *handle)
+{
+    struct muster_result result;
+    enum muster_status waited = muster_wait(handle, PATIENCE_MS, &result);
+    malloc_all_granted();
+    ck_assert_int_eq(waited, MUSTER_OK);
+    bool does = result.status == MUSTER_NO_MEMORY && result.error && result.error->message &&
+                strstr(result.error->message, "/a/");
+    muster_handle_release(handle);
+    return does;
+}
+
+START_TEST(who_sends_an_event_to_one_that_does_not_fit_into_memory_hears_so)
+{
+    struct muster_handle *handle = NULL;
+    put_plain("", "/a/");
+    open_kept();
+    end_round();
+    fail_one(0);
+    ck_assert_int_eq(muster_dispatch(muster, "/a/", "push", NULL, NULL, NULL, NULL, &handle), MUSTER_OK);
+    ck_assert(names_it(handle));
+    fail_one(0);
+    handle = begin_fetch("http://h/a/x");
+    ck_assert(names_it(handle));
+    ck_assert(is_stub("/a/"));
+    check_answer("http://h/a/x", "hello");
+    close_muster();
+}
+END_TEST
+
+START_TEST(who_unregisters_one_that_does_not_fit_into_memory_hears_so_and_it_stays)
+{
+    bool told = false;
+    put_plain("", "/a/");
+    open_kept();
+    for (long grants = 0; !told; grants++) { /* the first of them are those of the call */
+        struct muster_handle *handle = NULL;
+        end_round();
+        fail_one(grants);
+        enum muster_status status = muster_unregister(muster, "/a/", NULL, NULL, &handle);
+        told = handle && names_it(handle);
+        malloc_all_granted();
+        ck_assert(status == MUSTER_OK || status == MUSTER_NO_MEMORY);
+    }
+    ck_assert(is_stub("/a/"));
+    ck_assert_int_eq(unregister("/a/"), MUSTER_OK);
+    close_muster();
+}
+END_TEST
+
+static void run_adding(struct muster__message *message, struct muster *of)
+{
+    const struct muster__stored_registration stored = row_of_tenant();
+    (void)message;
+    WITH_EVERY_FAILURE(grants) {
+        struct muster__stub_trials trials = {0};
+        muster__stubs_add(of, &stored, &trials);
+        muster__stub_trials_clean_up(&trials);
+    }
+    counter_add(&lines, 1);
+}
+
+START_TEST(a_row_that_does_not_fit_into_memory_is_not_read_as_something_else)
+{
+    static struct muster__message adding = {.run = run_adding};
+    open_kept();
+    (void)muster__coordinator_post(muster, &adding);
+    counter_await(&lines, 1);
+    end_round();
+    ck_assert_int_gt(losses.count, 0);
+    ck_assert_uint_eq(stats().registrations, 1);
+    check_tenant(find_scope("/a/"));
+    close_muster();
 }
 END_TEST
 
@@ -425,8 +601,7 @@ START_TEST(one_that_was_wanted_and_never_posted_to_goes_with_the_instance)
 {
     put_plain("", "/a/");
     open_kept();
-    struct muster__version *version = muster__find_scope(muster, "/a/");
-    ck_assert_ptr_nonnull(version);
+    struct muster__version *version = find_scope("/a/");
     ck_assert(muster__version_controls(version));
     muster__version_release(version);
     close_muster();
@@ -558,6 +733,13 @@ int main(void)
     tcase_add_test(tests, what_is_due_when_something_else_wants_it_comes_too);
     tcase_add_test(tests, a_periodic_sync_of_it_comes);
     tcase_add_test(tests, a_damaged_row_hurts_nobody_else_and_stays_in_the_store);
+    tcase_add_loop_test(tests, one_whose_settings_cannot_be_read_is_set_aside_and_not_given_the_defaults, 0,
+                        sizeof(damaged_settings) / sizeof(*damaged_settings));
+    tcase_add_test(tests, a_limit_that_is_none_is_still_none);
+    tcase_add_test(tests, one_that_does_not_fit_into_memory_is_told_by_name_and_comes_whole_or_not_at_all);
+    tcase_add_test(tests, who_sends_an_event_to_one_that_does_not_fit_into_memory_hears_so);
+    tcase_add_test(tests, who_unregisters_one_that_does_not_fit_into_memory_hears_so_and_it_stays);
+    tcase_add_test(tests, a_row_that_does_not_fit_into_memory_is_not_read_as_something_else);
     tcase_add_test(tests, an_event_for_it_settles_though_the_instance_closes);
     tcase_add_test(tests, one_that_was_wanted_and_never_posted_to_goes_with_the_instance);
     tcase_add_test(tests, it_counts_against_what_its_origin_may_have);
