@@ -88,6 +88,7 @@ void muster__op_worker_new(struct muster__ask *ask)
         .url = request.url,
         .name = request.name,
         .text = request.text,
+        .text_type = request.text_type,
         .module = strcmp(request.type, "module") == 0,
         .maker = ask->context,
         .take_inside = &inside,

@@ -50,7 +50,7 @@ static uint64_t hash_id(const char *id)
     return hash ^ hash << 32; /* the map looks at the low bits */
 }
 
-static struct muster__client *find(struct muster *muster, const char *id)
+struct muster__client *muster__client_find(struct muster *muster, const char *id)
 {
     struct muster__id_node *node = id ? muster__id_map_find(&muster->worlds->clients_by_id, hash_id(id)) : NULL;
     struct muster__client *client = node ? MUSTER_CONTAINER_OF(node, struct muster__client, node) : NULL;
@@ -59,7 +59,7 @@ static struct muster__client *find(struct muster *muster, const char *id)
 
 /* ---- who controls whom ---- */
 
-/* The version whose registration a client's URL matches, retained; NULL: none. */
+/* The version whose registration a client's URL matches, retained; NULL: none, or the log says why. */
 static struct muster__version *match(const struct muster__client *client)
 {
     const struct muster__context *context = client->context;
@@ -169,7 +169,7 @@ void muster__client_open(struct muster__client *client)
 {
     struct muster *muster = client->context->muster;
     client->node.id = hash_id(client->id);
-    MUSTER_CHECK(!find(muster, client->id));
+    MUSTER_CHECK(!muster__client_find(muster, client->id));
     muster__id_map_add(&muster->worlds->clients_by_id, &client->node);
     muster__link_append(&muster->worlds->clients, &client->link);
     choose_controller(client);
@@ -255,7 +255,7 @@ void muster__op_clients_get(struct muster__ask *ask)
         muster__ask_fail(ask, "TypeError", "an id of a client is a text");
         return;
     }
-    struct muster__client *client = find(ask->context->muster, id);
+    struct muster__client *client = muster__client_find(ask->context->muster, id);
     muster__ask_answer(ask, muster__tree_client(client && may_see(ask->context, client) ? client : NULL));
 }
 
@@ -303,7 +303,7 @@ void muster__op_clients_match_all(struct muster__ask *ask)
 void muster__op_client_post(struct muster__ask *ask)
 {
     const char *id = muster__ask_text(ask, 0);
-    struct muster__client *client = find(ask->context->muster, id);
+    struct muster__client *client = muster__client_find(ask->context->muster, id);
     if (!is_service(ask))
         return;
     if (client)
@@ -320,7 +320,7 @@ void muster__op_client_post(struct muster__ask *ask)
 static const struct muster__context *parent_of(const struct muster__ask *ask, const struct muster_value *options)
 {
     const struct muster__client *parent =
-        find(ask->context->muster, muster__text_of(muster_value_get(options, "parent")));
+        muster__client_find(ask->context->muster, muster__text_of(muster_value_get(options, "parent")));
     return parent && may_see(ask->context, parent) ? parent->context : ask->context;
 }
 
@@ -343,6 +343,7 @@ void muster__op_client_open(struct muster__ask *ask)
         .controller = parent->client ? parent->client->controller : NULL,
         .place = parent->place,
         .version = ask->context->version, /* whose trust and loader its workers get */
+        .instance = ask->context->instance,
     };
     struct muster__port *port = muster__ask_take_port(ask);
     if (ask->context->type != MUSTER__WORKER_CLIENT || !port || !url ||

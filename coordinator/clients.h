@@ -42,11 +42,23 @@ void muster__client_close(struct muster__client *client);
 /* Thread: any.  NULL: no-op. */
 void muster__client_destroy(struct muster__client *client);
 
+/* NULL: none has that id; NULL is none. */
+struct muster__client *muster__client_find(struct muster *muster, const char *id);
+
 /* "window", "worker", "sharedworker". */
 const char *muster__client_type_name(const struct muster__client *client);
 
 /* Those that `old` controls are controlled by `version` from now on, and told (SW-ACT-2).  The core has counted. */
 void muster__clients_move(struct muster *muster, const struct muster__version *old, struct muster__version *version);
+
+/* client_fetch.c */
+/* Thread: any.  A fetch that comes from another process, where that instance of a worker lives; the client is the one that
+ * it names, if it is its own.  As muster__dispatch_from_worker(). */
+MUSTER_MUST_CHECK enum muster_status muster__client_fetch(struct muster *muster, uint64_t instance,
+                                                          struct muster__request *request,
+                                                          uint64_t keepalive_until_us);
+/* Thread: none runs any more.  One that still waited in the inbox is let go; false: it is none. */
+bool muster__client_fetch_drop(struct muster__message *message);
 
 /* Ops: see context_ops.c. */
 muster__op_fn muster__op_claim, muster__op_clients_get, muster__op_clients_match_all, muster__op_client_post,

@@ -108,7 +108,7 @@ void muster__worlds_destroy(struct muster *muster, struct muster__message *left)
         left = message->next;
         if (message->run == run_mail)
             muster__context_release(MUSTER_CONTAINER_OF(message, struct muster__context, mail));
-        else
+        else if (!muster__client_fetch_drop(message))
             muster__load_drop_message(message);
     }
     muster__registrations_destroy(worlds->registrations);

@@ -85,7 +85,7 @@ struct muster__context {
     struct muster__port *port; /* NULL: it is closed */
     struct muster__message mail;
     struct muster__version *version; /* whose script runs in it; NULL: none of the coordinator's */
-    uint64_t instance;               /* the core's; 0: none */
+    uint64_t instance;               /* the core's, whose realm it is; 0: none */
     struct muster__client *client;   /* NULL: a service worker, or closed */
     struct muster__version *inherited; /* its creator's controller; NULL: none, or its URL tells */
     struct muster__link pendings;    /* asks that are answered later */

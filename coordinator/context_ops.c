@@ -5,6 +5,7 @@
 #include "coordinator/child_workers.h"
 #include "coordinator/clients.h"
 #include "coordinator/context.h"
+#include "coordinator/context_worker.h"
 #include "coordinator/registrations.h"
 #include "coordinator/routes_ask.h"
 #include "coordinator/shared_workers.h"
@@ -20,6 +21,7 @@ static const struct {
     {"version.post", muster__op_version_post},
     {"client.post", muster__op_client_post},
     {"addRoutes", muster__op_add_routes},
+    {"blob.read", muster__op_blob_read},
     {"broadcast.open", muster__op_broadcast_open},
     {"broadcast.close", muster__op_broadcast_close},
     {"cache.delete", muster__op_cache_delete},

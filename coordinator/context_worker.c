@@ -2,6 +2,7 @@
 #include "coordinator/context_worker.h"
 
 #include "coordinator/clients.h"
+#include "runtime/loader_web.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,36 @@ static enum muster_status store_text(struct muster__version *version, const char
     return MUSTER_OK;
 }
 
+/* The graph of a module is loaded by URLs: this process gets to know the blob, if it does not, until the worker ends. */
+static enum muster_status keep_blob(struct muster__context_worker *worker, const char *url, struct muster_bytes text,
+                                    const char *type)
+{
+    if (!text.data || strchr(url, '#'))
+        return MUSTER_OK;
+    worker->blob_url = muster__strdup(url);
+    enum muster_status status = worker->blob_url ? muster__blob_add(url, text, type ? type : "") : MUSTER_NO_MEMORY;
+    if (status == MUSTER_OK)
+        return MUSTER_OK;
+    free(worker->blob_url); /* it is another's to remove */
+    worker->blob_url = NULL;
+    return status == MUSTER_EXISTS ? MUSTER_OK : status;
+}
+
+static void forget_blob(struct muster__context_worker *worker)
+{
+    if (worker->blob_url)
+        muster__blob_remove(worker->blob_url);
+    free(worker->blob_url);
+    worker->blob_url = NULL;
+}
+
+static enum muster_status keep_text(struct muster__context_worker *worker,
+                                    const struct muster__context_worker_options *options)
+{
+    return options->module ? keep_blob(worker, options->url, options->text, options->text_type)
+                           : store_text(worker->version, options->url, options->text);
+}
+
 enum muster_status muster__context_worker_init(struct muster__context_worker *worker,
                                                const struct muster__context_worker_class *class,
                                                const struct muster__context_worker_options *options,
@@ -129,7 +160,7 @@ enum muster_status muster__context_worker_init(struct muster__context_worker *wo
     if (status == MUSTER_OK)
         status = muster__version_new_plain(muster, &registration, options->maker, options->type, options->name,
                                            &worker->version, error);
-    if (status == MUSTER_OK && store_text(worker->version, options->url, options->text) != MUSTER_OK) {
+    if (status == MUSTER_OK && keep_text(worker, options) != MUSTER_OK) {
         muster__version_release(worker->version);
         worker->version = NULL;
         status = MUSTER_NO_MEMORY;
@@ -167,6 +198,7 @@ static struct muster__version *take_off(struct muster__context_worker *worker)
     worker->place = NULL;
     muster__port_release(worker->inside);
     worker->inside = NULL;
+    forget_blob(worker);
     leave_tenant(worker);
     return version;
 }
@@ -213,7 +245,7 @@ static bool is_one_of(const char *text, const char *const *words)
 /* A script of another origin is not run as a worker (HTML, "fetch a classic worker script": same-origin); a data: URL
  * has an origin that nobody else has, and a blob of such a script's is known to nobody whom it did not tell.  An
  * embedder names its scripts as it likes. */
-static bool is_same_origin(const struct muster__context *context, const char *url)
+bool muster__context_may_load(const struct muster__context *context, const char *url)
 {
     char *origin = muster__origin_of(url);
     bool same = origin && (strcmp(origin, context->origin) == 0 || muster__is_opaque(url) ||
@@ -250,7 +282,8 @@ bool muster__worker_request_read(struct muster__ask *ask, struct muster__worker_
     }
     if (strncmp(request.url, "blob:", 5) == 0 && muster_value_type(text) == MUSTER_TYPE_STRING)
         request.text = muster_value_bytes(text);
-    if (!is_same_origin(ask->context, request.url)) {
+    request.text_type = muster__text_of(muster_value_get(options, "textType"));
+    if (!muster__context_may_load(ask->context, request.url)) {
         muster__ask_fail(ask, "SecurityError", "%s: the script of a worker is of the same origin as its maker",
                          request.url);
         return false;

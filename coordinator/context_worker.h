@@ -34,6 +34,7 @@ struct muster__context_worker {
     struct muster__version *controller;  /* its maker's, when it was made; NULL: none */
     char *place;                         /* what scopes are matched against if its own URL is of no place; or NULL */
     struct muster__port *inside;         /* a dedicated one's implicit port, until it starts */
+    char *blob_url;                      /* that this process knows for its sake; NULL: none */
     bool is_started;
 };
 
@@ -41,6 +42,7 @@ struct muster__context_worker_options {
     enum muster__worker_type type;
     const char *url, *name;
     struct muster_bytes text; /* of its script, if that needs no loading; data NULL: it is loaded */
+    const char *text_type;    /* that of the blob */
     bool module;
     const struct muster__context *maker;
     struct muster__port **take_inside; /* dedicated workers; taken also on failure */
@@ -59,6 +61,7 @@ void muster__context_worker_end(struct muster__context_worker *worker, bool at_o
 struct muster__worker_request {
     const char *url, *name, *type, *credentials;
     struct muster_bytes text; /* what is behind a blob: URL; data NULL: it was not said */
+    const char *text_type;    /* and what that is */
     bool extended;
 };
 MUSTER_MUST_CHECK bool muster__worker_request_read(struct muster__ask *ask,
@@ -67,6 +70,12 @@ MUSTER_MUST_CHECK bool muster__worker_request_read(struct muster__ask *ask,
 /* On which the channels of its script count: what a worker makes counts where the worker does.  The caller's reference.
  * NULL: out of memory. */
 struct muster__port_account *muster__port_account_of(struct muster *muster, const struct muster__version *version);
+
+/* Whether a context may load that URL as of its own origin. */
+bool muster__context_may_load(const struct muster__context *context, const char *url);
+
+/* Ops: see context_ops.c. */
+muster__op_fn muster__op_blob_read; /* blobs.c */
 
 /* An error's name, for a script: the status says it where the error does not. */
 const char *muster__error_name(enum muster_status status, const struct muster_error *error);

@@ -4,6 +4,7 @@
  * A worker tells on whatever thread; that becomes a message of the coordinator's, and then an event of the core's. */
 #include "coordinator/coordinator_internal.h"
 
+#include "coordinator/clients.h"
 #include "coordinator/context_worker.h"
 #include "coordinator/registrations.h"
 
@@ -319,6 +320,12 @@ static enum muster_status on_dispatch(void *user_data, const char *scope,
     return muster__dispatch_from_worker(instance->muster, scope, request, keepalive_until_us);
 }
 
+static enum muster_status on_fetch(void *user_data, struct muster__request *request, uint64_t keepalive_until_us)
+{
+    struct muster__instance *instance = user_data;
+    return muster__client_fetch(instance->muster, instance->id, request, keepalive_until_us);
+}
+
 static void on_gone(void *user_data, const struct muster__worker_report *report)
 {
     struct muster__instance *instance = user_data;
@@ -373,6 +380,7 @@ static const struct muster__worker_listener listener = {
     .close_self = on_close_self,
     .wedged = on_wedged,
     .dispatch = on_dispatch,
+    .fetch = on_fetch,
     .gone = on_gone,
     .keep = on_keep,
     .let_go = on_let_go,

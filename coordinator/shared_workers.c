@@ -221,6 +221,7 @@ static struct shared *make(struct muster__ask *ask, const struct muster__worker_
         .url = request->url,
         .name = request->name,
         .text = request->text,
+        .text_type = request->text_type,
         .module = strcmp(request->type, "module") == 0,
         .maker = ask->context,
     };

@@ -51,9 +51,7 @@ void muster__child_send(struct child *child, const struct muster__wire_message *
     _exit(71);
 }
 
-enum muster_status muster__child_open(struct child *child, struct child_opening *opening,
-                                      struct muster__wire_message *message,
-                                      struct muster__packed_value *value)
+enum muster_status muster__child_enlist(struct child *child, struct child_opening *opening)
 {
     pthread_mutex_lock(&child->lock);
     bool may = child->openings.count < OPENINGS_MOST && !child->lost;
@@ -62,11 +60,15 @@ enum muster_status muster__child_open(struct child *child, struct child_opening 
         opening->node.id = child->last_actor += 2; /* odd: it began with 1 */
         muster__id_map_add(&child->openings, &opening->node);
     }
-    uint64_t actor = opening->node.id;
     pthread_mutex_unlock(&child->lock);
-    if (!may)
-        return MUSTER_QUEUE_FULL;
-    message->actor = actor;
+    return may ? MUSTER_OK : MUSTER_QUEUE_FULL;
+}
+
+enum muster_status muster__child_send_opening(struct child *child, struct child_opening *opening,
+                                              struct muster__wire_message *message,
+                                              struct muster__packed_value *value)
+{
+    const uint64_t actor = message->actor = opening->node.id; /* on OK the opening may be gone */
     enum muster_status status = value ? muster__wire_value_send(child->link, message, 0, value)
                                       : muster__link_send(child->link, message, 0);
     if (status == MUSTER_OK)
@@ -75,6 +77,14 @@ enum muster_status muster__child_open(struct child *child, struct child_opening 
     (void)muster__id_map_remove(&child->openings, actor);
     pthread_mutex_unlock(&child->lock);
     return status;
+}
+
+enum muster_status muster__child_open(struct child *child, struct child_opening *opening,
+                                      struct muster__wire_message *message,
+                                      struct muster__packed_value *value)
+{
+    enum muster_status status = muster__child_enlist(child, opening);
+    return status == MUSTER_OK ? muster__child_send_opening(child, opening, message, value) : status;
 }
 
 /* ---- frames ---- */
@@ -209,11 +219,16 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
     case MUSTER__WIRE_LOADED:
     case MUSTER__WIRE_RESULT: on_answer(child, message); break;
     case MUSTER__WIRE_ENDED: break; /* what was asked of the parent ends with its result */
-    case MUSTER__WIRE_CANCEL:
+    case MUSTER__WIRE_CANCEL: muster__child_request_frame(child, message); break;
     case MUSTER__WIRE_BODY:
     case MUSTER__WIRE_BODY_END:
     case MUSTER__WIRE_BODY_ABORT:
-    case MUSTER__WIRE_BODY_CREDIT: muster__child_request_frame(child, message); break;
+    case MUSTER__WIRE_BODY_CREDIT:
+        if (message->actor % 2 == 0)
+            muster__child_request_frame(child, message);
+        else
+            muster__child_fetch_frame(child, message);
+        break;
     case MUSTER__WIRE_PORT_OPEN:
     case MUSTER__WIRE_PORT_MESSAGE:
     case MUSTER__WIRE_PORT_CLOSE:

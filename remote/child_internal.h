@@ -5,6 +5,7 @@
  *   child_worker.c   one worker: its listener, loader and bindings, as frames
  *   child_direct.c   channels to other children, for ports
  *   child_request.c  one request that the parent sent, until it has ended
+ *   child_fetch.c    a fetch of a script's that goes to its service worker
  *
  * One lock guards the maps.  Frames come on the thread that polls, one at a time; workers tell on their own.
  */
@@ -41,6 +42,7 @@ struct child {
     struct muster__id_map workers;    /* struct child_worker */
     struct muster__id_map requests;   /* struct child_request: opened by the parent */
     struct muster__id_map openings;   /* struct child_opening: opened here */
+    struct muster__id_map fetches;    /* struct child_fetch: likewise, until their bodies are through */
     struct muster__port_accounts port_accounts;
     uint64_t last_actor;
     bool shut_down, lost;
@@ -81,6 +83,11 @@ MUSTER_MUST_CHECK enum muster_status muster__child_try_send(struct child *child,
 MUSTER_MUST_CHECK enum muster_status muster__child_open(struct child *child, struct child_opening *opening,
                                                         struct muster__wire_message *message,
                                                         struct muster__packed_value *value);
+/* The two halves of it, for whoever has to know the number before it is sent. */
+MUSTER_MUST_CHECK enum muster_status muster__child_enlist(struct child *child, struct child_opening *opening);
+MUSTER_MUST_CHECK enum muster_status muster__child_send_opening(struct child *child, struct child_opening *opening,
+                                                                struct muster__wire_message *message,
+                                                                struct muster__packed_value *value);
 /* The parent said what it may not: the process ends. */
 _Noreturn void muster__child_distrust(const char *what);
 
@@ -99,5 +106,14 @@ void muster__child_request(struct child *child, struct child_worker *worker,
                            struct muster__wire_message *message);
 /* CANCEL, BODY...: of a request. */
 void muster__child_request_frame(struct child *child, const struct muster__wire_message *message);
+
+/* child_fetch.c; thread: any. */
+/* As muster__worker_listener's `dispatch`. */
+MUSTER_MUST_CHECK enum muster_status muster__child_fetch(struct child_worker *worker, const char *scope,
+                                                         struct muster__request *request, uint64_t keepalive_until_us);
+/* Nobody waits for it any more; nothing if it is no fetch of ours, or was answered. */
+void muster__child_fetch_cancel(struct child_worker *worker, const struct muster__request *request);
+/* Thread: poller.  BODY... of one. */
+void muster__child_fetch_frame(struct child *child, const struct muster__wire_message *message);
 
 #endif

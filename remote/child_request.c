@@ -4,6 +4,7 @@
  * Settled becomes RESULT, the last reference's end becomes ENDED.  The number stays in the map until both bodies have
  * come to their end as well, for their frames name it. */
 #include "remote/child_internal.h"
+#include "remote/wire_http.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct child_request {
     uint32_t id, word;
     bool control;
     struct muster__body_pump *body, *answer; /* under the child's lock */
+    bool is_answer_refused; /* likewise: before there was a pump for it */
     unsigned parts; /* under the child's lock: the request, and bodies under way; the map lets go at 0 */
     struct muster_header *headers; /* one block with all texts behind them */
     uint64_t *ports;   /* of its mail, until it begins: the parent can have them back so long */
@@ -111,23 +113,12 @@ static void send_answer_body(struct child_request *request, struct muster_stream
     }
     pthread_mutex_lock(&request->worker->child->lock);
     request->answer = pump;
+    bool is_refused = request->is_answer_refused;
     pthread_mutex_unlock(&request->worker->child->lock);
-    muster__body_pump_start(pump);
-}
-
-static void put_response(struct muster__wire_message *message, const struct muster_http_response *response)
-{
-    message->result.is_response = true;
-    message->result.status_code = (uint16_t)response->status_code;
-    message->result.reason = response->status_text;
-    message->result.headers = response->headers;
-    message->result.header_count = response->header_count;
-    if (response->body_stream) {
-        message->result.body = MUSTER__WIRE_BODY_STREAM;
-    } else if (response->body.data) {
-        message->result.body = MUSTER__WIRE_BODY_WHOLE;
-        message->value = (struct muster__wire_value){.present = true, .bytes = response->body};
-    }
+    if (is_refused)
+        muster__body_pump_stop(pump, MUSTER_CANCELED, NULL);
+    else
+        muster__body_pump_start(pump);
 }
 
 static void settled(struct muster__request *base, const struct muster__outcome *outcome)
@@ -142,7 +133,7 @@ static void settled(struct muster__request *base, const struct muster__outcome *
                                            .status = outcome->status};
     request->given_back = outcome->status == MUSTER_RETRY;
     if (outcome->response) {
-        put_response(&message, outcome->response);
+        muster__wire_put_response(&message, outcome->response);
     } else if (outcome->value) {
         enum muster_status status = muster__wire_value_pack(outcome->value, &value, &error);
         message.status = status == MUSTER_OK ? outcome->status : MUSTER_SCRIPT_ERROR;
@@ -203,38 +194,6 @@ static const struct muster__request_class request_class = {settled, destroyed, t
 
 /* ---- from the parent ---- */
 
-static struct muster_bytes text_of(const char *text)
-{
-    return (struct muster_bytes){text, text ? strlen(text) : 0};
-}
-
-/* Everything that the message lends, in one block of ours. */
-static bool copy_texts(struct child_request *request, const struct muster__wire_message *message)
-{
-    const struct muster_bytes name = text_of(message->request.name);
-    const bool whole = message->request.body == MUSTER__WIRE_BODY_WHOLE;
-    struct muster_http_request *http = &request->request.http;
-    *http = (struct muster_http_request){.method = message->request.method,
-                                         .url = message->request.url,
-                                         .header_count = message->request.header_count,
-                                         .body = whole ? message->value.bytes : (struct muster_bytes){NULL, 0},
-                                         .client_id = message->request.client_id};
-    char *at;
-    request->headers = muster__request_copy_headers(
-        message->request.headers, http->header_count,
-        name.length + http->method.length + http->url.length + http->client_id.length + http->body.length + 5, &at);
-    if (!request->headers)
-        return false;
-    http->headers = request->headers;
-    request->request.name = muster__request_put_text(&at, name);
-    http->method.data = muster__request_put_text(&at, http->method);
-    http->url.data = muster__request_put_text(&at, http->url);
-    http->client_id.data = muster__request_put_text(&at, http->client_id);
-    if (whole)
-        http->body.data = muster__request_put_text(&at, http->body);
-    return true;
-}
-
 static struct child_request *new_request(struct child_worker *worker,
                                          const struct muster__wire_message *message)
 {
@@ -254,7 +213,7 @@ static struct child_request *new_request(struct child_worker *worker,
     request->request.idempotent = message->request.idempotent;
     request->request.id = message->actor;
     muster__child_worker_acquire(worker);
-    if (!copy_texts(request, message)) {
+    if (!muster__wire_copy_request(message, &request->request, &request->headers)) {
         atomic_store(&request->references, 1);
         release(request);
         return NULL;
@@ -403,6 +362,8 @@ void muster__child_request_frame(struct child *child, const struct muster__wire_
     if (request) {
         atomic_fetch_add(&request->references, 1);
         pump = message->flags & MUSTER__WIRE_FLAG_RESPONSE ? request->answer : request->body;
+        request->is_answer_refused |=
+            message->flags & MUSTER__WIRE_FLAG_RESPONSE && message->type == MUSTER__WIRE_BODY_ABORT;
         /* Its own life may be over while a body still moves. */
         live = muster__request_try_acquire(&request->request);
     }

@@ -188,8 +188,8 @@ static enum muster_status on_dispatch(void *user_data, const char *scope, struct
                                       uint64_t keepalive_until_us)
 {
     struct child_worker *worker = user_data;
-    if (request->kind == MUSTER__REQUEST_FETCH) /* the parent would have to believe us whose client we are */
-        return MUSTER_UNSUPPORTED;
+    if (request->kind == MUSTER__REQUEST_FETCH)
+        return muster__child_fetch(worker, scope, request, keepalive_until_us);
     struct child_dispatch *dispatch = calloc(1, sizeof *dispatch);
     struct muster__packed_value data = {0};
     if (!dispatch)
@@ -220,6 +220,11 @@ static enum muster_status on_dispatch(void *user_data, const char *scope, struct
     return status;
 }
 
+static void on_dispatch_canceled(void *user_data, struct muster__request *request)
+{
+    muster__child_fetch_cancel(user_data, request);
+}
+
 static const struct muster__worker_listener listener = {
     .started = on_started,
     .console = on_console,
@@ -228,6 +233,7 @@ static const struct muster__worker_listener listener = {
     .close_self = on_close_self,
     .wedged = on_wedged,
     .dispatch = on_dispatch,
+    .dispatch_canceled = on_dispatch_canceled,
     .gone = on_gone,
     .idle = on_idle,
     .hold = on_hold,

@@ -1,5 +1,5 @@
 /* remote/process_errand.c - what a worker in a child process asks of this side: a request to another worker,
- * a binding of the embedder's, a script.
+ * a binding of the embedder's, a script.  A fetch goes on in process_fetch.c.
  *
  * Each is answered exactly once with RESULT (LOADED for scripts), by whatever thread has the answer; an answer to a dead
  * host goes nowhere.  The loader and the bindings are the embedder's code: they run in the worker's actor, one at a
@@ -14,10 +14,10 @@
 /* What their values may be together, beyond one alone: nobody takes them sooner because there are more. */
 #define ERRAND_BYTES_MOST ((uint64_t)128 << 20)
 
-static void destroy(struct process_errand *errand)
+void muster__process_errand_destroy(struct process_errand *errand)
 {
     struct process_host *host = errand->worker->host;
-    muster__slot_release(errand->slot);
+    muster__slot_release(atomic_load(&errand->slot));
     muster_value_release(errand->request.data);
     muster_value_release(errand->arguments);
     pthread_mutex_lock(&host->lock);
@@ -29,8 +29,7 @@ static void destroy(struct process_errand *errand)
     free(errand);
 }
 
-/* Out of the map: nothing names it any more. */
-static void forget(struct process_errand *errand)
+void muster__process_errand_forget(struct process_errand *errand)
 {
     struct process_host *host = errand->worker->host;
     pthread_mutex_lock(&host->lock);
@@ -39,7 +38,7 @@ static void forget(struct process_errand *errand)
 }
 
 /* A call of the embedder's may end whenever it likes, also when the instance is no more.  False: nobody listens. */
-static bool begin_answer(struct process_worker *worker)
+bool muster__process_errand_begin_answer(struct process_worker *worker)
 {
     pthread_mutex_lock(&worker->host->lock);
     bool gone = worker->gone;
@@ -48,7 +47,7 @@ static bool begin_answer(struct process_worker *worker)
     return !gone;
 }
 
-static void end_answer(struct process_worker *worker)
+void muster__process_errand_end_answer(struct process_worker *worker)
 {
     pthread_mutex_lock(&worker->host->lock);
     if (--worker->answering == 0 && worker->gone)
@@ -67,8 +66,8 @@ static void send_result(struct process_errand *errand, enum muster_status status
                                            .worker = errand->worker->id,
                                            .actor = errand->node.id,
                                            .status = status};
-    forget(errand); /* first: its number may be used again once the answer is there */
-    if (!begin_answer(errand->worker))
+    muster__process_errand_forget(errand); /* first: its number may be used again once the answer is there */
+    if (!muster__process_errand_begin_answer(errand->worker))
         return;
     enum muster_status pack = muster__wire_value_pack(value, &packed, &problem);
     if (pack != MUSTER_OK) {
@@ -91,7 +90,7 @@ static void send_result(struct process_errand *errand, enum muster_status status
     }
     muster__wire_value_clean_up(&packed);
     muster_error_clean_up(&problem);
-    end_answer(errand->worker);
+    muster__process_errand_end_answer(errand->worker);
 }
 
 /* ---- other workers ---- */
@@ -104,23 +103,23 @@ static void dispatch_settled(struct muster__request *request, const struct muste
 
 static void dispatch_destroyed(struct muster__request *request)
 {
-    destroy(MUSTER_CONTAINER_OF(request, struct process_errand, request));
+    muster__process_errand_destroy(MUSTER_CONTAINER_OF(request, struct process_errand, request));
 }
 
-static void dispatch_posted(struct muster__request *request, struct muster__slot *slot)
+void muster__process_errand_posted(struct muster__request *request, struct muster__slot *slot)
 {
     struct process_errand *errand = MUSTER_CONTAINER_OF(request, struct process_errand, request);
-    if (errand->slot)
+    if (atomic_load(&errand->slot))
         return; /* the first one took it back, for the next instance of the same worker */
     muster__slot_acquire(slot);
-    errand->slot = slot;
+    atomic_store(&errand->slot, slot);
 }
 
 static const struct muster__request_class dispatch_class = {
-    .settled = dispatch_settled, .destroy = dispatch_destroyed, .posted = dispatch_posted};
+    .settled = dispatch_settled, .destroy = dispatch_destroyed, .posted = muster__process_errand_posted};
 
 /* The child does not know for whose sake its worker was started. */
-static uint64_t keepalive_of(const struct process_worker *worker, uint64_t told_us)
+uint64_t muster__process_errand_keepalive(const struct process_worker *worker, uint64_t told_us)
 {
     uint64_t granted_us = worker->options.slot ? muster__slot_sample(worker->options.slot).granted_until_us : 0;
     return granted_us && (!told_us || granted_us < told_us) ? granted_us : told_us;
@@ -133,7 +132,7 @@ static void dispatch(struct process_errand *errand, const struct muster__wire_me
     pthread_mutex_lock(&worker->host->lock);
     bool gone = worker->gone;
     pthread_mutex_unlock(&worker->host->lock);
-    request->keepalive_until_us = keepalive_of(worker, message->request.keepalive_until_us);
+    request->keepalive_until_us = muster__process_errand_keepalive(worker, message->request.keepalive_until_us);
     enum muster_status status = MUSTER_TERMINATED;
     if (!gone)
         status = worker->options.listener->dispatch(worker->options.user_data, errand->scope, request,
@@ -151,7 +150,7 @@ static void answer_call(struct process_errand *errand, struct muster_host_call *
     send_result(errand, thrown ? MUSTER_SCRIPT_ERROR : MUSTER_OK, thrown ? NULL : call->result,
                 thrown ? &call->error : NULL);
     muster__host_call_destroy(call);
-    destroy(errand);
+    muster__process_errand_destroy(errand);
 }
 
 static void call_ended(struct muster_host_call *call, void *user_data)
@@ -182,7 +181,7 @@ static void run_call(struct process_errand *errand)
     }
     if (!call) {
         send_result(errand, found ? MUSTER_NO_MEMORY : canceled ? MUSTER_CANCELED : MUSTER_NOT_FOUND, NULL, NULL);
-        destroy(errand);
+        muster__process_errand_destroy(errand);
     } else if (muster__host_call_run(call) || !muster__host_call_open(call, call_ended, errand)) {
         answer_call(errand, call);
     }
@@ -203,7 +202,7 @@ static void run_load(struct process_errand *errand)
     const char *importer = errand->scope                             ? errand->scope
                            : worker->script && worker->script->url ? worker->script->url
                                                                      : worker->options.script_url;
-    forget(errand);
+    muster__process_errand_forget(errand);
     message.status = atomic_load(&errand->canceled)
                          ? MUSTER_CANCELED
                          : muster__loader_load(worker->options.loader, errand->name, importer, &script, &error);
@@ -225,7 +224,7 @@ static void run_load(struct process_errand *errand)
     muster__process_host_send(worker->host, &message, muster__process_host_urgency(worker->host));
     muster__script_destroy(script);
     muster_error_clean_up(&error);
-    destroy(errand);
+    muster__process_errand_destroy(errand);
 }
 
 /* ---- the actor's queue ---- */
@@ -242,8 +241,8 @@ bool muster__process_errand_run_one(struct process_worker *worker)
     bool more = worker->jobs != NULL, gone = worker->gone;
     pthread_mutex_unlock(&worker->host->lock);
     if (errand && gone) { /* nobody hears the answer */
-        forget(errand);
-        destroy(errand);
+        muster__process_errand_forget(errand);
+        muster__process_errand_destroy(errand);
     } else if (errand) {
         errand->run(errand);
     }
@@ -263,26 +262,34 @@ static void enqueue(struct process_errand *errand, void (*run)(struct process_er
 
 /* ---- frames ---- */
 
+static bool is_fetch(const struct muster__wire_message *message)
+{
+    return message->type == MUSTER__WIRE_DISPATCH && message->request.kind == MUSTER__REQUEST_FETCH;
+}
+
 /* NULL: out of memory, or the child is to blame and was told so. */
 static struct process_errand *new_errand(struct process_worker *worker,
                                          const struct muster__wire_message *message)
 {
     struct process_host *host = worker->host;
-    struct process_errand *errand = calloc(1, sizeof *errand);
+    struct process_errand *errand = calloc(1, is_fetch(message) ? muster__process_fetch_size : sizeof *errand);
     if (!errand)
         return NULL;
     muster__process_worker_acquire(worker);
     errand->worker = worker;
     errand->node.id = message->actor;
     pthread_mutex_lock(&host->lock);
-    bool few = host->errands.count < ERRANDS_MOST, twice = muster__id_map_find(&host->errands, message->actor);
+    bool few = host->errands.count - host->errands_answered < ERRANDS_MOST;
+    bool twice = muster__id_map_find(&host->errands, message->actor);
+    if (message->actor > host->last_errand)
+        host->last_errand = message->actor;
     if (few && !twice)
         muster__id_map_add(&host->errands, &errand->node);
     pthread_mutex_unlock(&host->lock);
     if (few && !twice)
         return errand;
     muster__process_host_distrust(host, twice ? "a number that is in use" : "more questions than it may have open");
-    destroy(errand);
+    muster__process_errand_destroy(errand);
     return NULL;
 }
 
@@ -290,7 +297,8 @@ static struct process_errand *new_errand(struct process_worker *worker,
 static bool reserve(struct process_errand *errand, const struct muster__wire_message *message)
 {
     struct process_host *host = errand->worker->host;
-    uint64_t bytes = muster__wire_value_total(&message->value);
+    uint64_t bytes =
+        is_fetch(message) ? muster__process_fetch_bytes(message) : muster__wire_value_total(&message->value);
     pthread_mutex_lock(&host->lock);
     bool fits = host->errand_bytes == 0 || host->errand_bytes + bytes <= ERRAND_BYTES_MOST;
     errand->bytes = fits ? bytes : 0;
@@ -299,25 +307,30 @@ static bool reserve(struct process_errand *errand, const struct muster__wire_mes
     return fits;
 }
 
-static bool unpack(struct process_errand *errand, const struct muster__wire_message *message,
-                   struct muster_value **ret_value)
+enum muster_status muster__process_errand_unpack(struct process_errand *errand, const struct muster__wire_value *value,
+                                                 struct muster__link *link, struct muster_value **ret_value)
 {
     struct muster_error error = {0};
     struct process_host *host = errand->worker->host;
-    enum muster_status status = muster__wire_value_unpack_hostile(&message->value, host->link, ret_value, &error);
+    enum muster_status status = muster__wire_value_unpack_hostile(value, link, ret_value, &error);
     if (status == MUSTER_INVALID_ARGUMENT)
         muster__process_host_distrust(host, "a value that is none: %s", error.message);
     muster_error_clean_up(&error);
-    return status == MUSTER_OK;
+    return status;
+}
+
+static bool unpack(struct process_errand *errand, const struct muster__wire_message *message,
+                   struct muster_value **ret_value)
+{
+    return muster__process_errand_unpack(errand, &message->value, errand->worker->host->link, ret_value) == MUSTER_OK;
 }
 
 static void on_dispatch(struct process_errand *errand, const struct muster__wire_message *message)
 {
-    enum muster__request_kind kind = message->request.kind;
-    if (kind == MUSTER__REQUEST_LIFECYCLE || kind == MUSTER__REQUEST_FETCH) { /* those are ours to make */
+    if (message->request.kind == MUSTER__REQUEST_LIFECYCLE) { /* those are ours to make */
         muster__process_host_distrust(errand->worker->host, "a dispatch of what no script may send");
-        forget(errand);
-        destroy(errand);
+        muster__process_errand_forget(errand);
+        muster__process_errand_destroy(errand);
         return;
     }
     errand->name = muster__strdup(message->request.name);
@@ -340,7 +353,7 @@ static void on_call(struct process_errand *errand, const struct muster__wire_mes
         return;
     }
     send_result(errand, MUSTER_NO_MEMORY, NULL, NULL);
-    destroy(errand);
+    muster__process_errand_destroy(errand);
 }
 
 static void on_load(struct process_errand *errand, const struct muster__wire_message *message)
@@ -352,8 +365,17 @@ static void on_load(struct process_errand *errand, const struct muster__wire_mes
         return;
     }
     muster__process_host_kill(errand->worker->host, "memory ran out while it asked for a script");
-    forget(errand);
-    destroy(errand);
+    muster__process_errand_forget(errand);
+    muster__process_errand_destroy(errand);
+}
+
+void muster__process_errand_call_off(struct process_errand *errand)
+{
+    if (!muster__request_fail(&errand->request, MUSTER_CANCELED, NULL))
+        return;
+    struct muster__slot *slot = atomic_load(&errand->slot);
+    if (slot)
+        muster__slot_cancel(slot, &errand->request);
 }
 
 /* A dispatch is settled at once and leaves its slot, or its worker is told; what waits for the actor is not begun; a
@@ -373,8 +395,7 @@ void muster__process_errand_cancel(struct process_worker *worker, const struct m
     pthread_mutex_unlock(&host->lock);
     if (!live)
         return; /* it has been answered, or will be */
-    if (muster__request_fail(&errand->request, MUSTER_CANCELED, NULL) && errand->slot)
-        muster__slot_cancel(errand->slot, &errand->request);
+    muster__process_errand_call_off(errand);
     muster__request_release(&errand->request);
 }
 
@@ -385,11 +406,16 @@ void muster__process_errand_frame(struct process_worker *worker, struct muster__
         return;
     if (!reserve(errand, message)) {
         send_result(errand, MUSTER_QUEUE_FULL, NULL, NULL);
-        destroy(errand);
+        muster__process_errand_destroy(errand);
         return;
     }
     switch (message->type) {
-    case MUSTER__WIRE_DISPATCH: on_dispatch(errand, message); break;
+    case MUSTER__WIRE_DISPATCH:
+        if (is_fetch(message))
+            muster__process_fetch(errand, message);
+        else
+            on_dispatch(errand, message);
+        break;
     case MUSTER__WIRE_BINDING_CALL: on_call(errand, message); break;
     default:
         MUSTER_CHECK(message->type == MUSTER__WIRE_LOAD);

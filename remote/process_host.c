@@ -178,11 +178,16 @@ static void on_frame(void *user_data, struct muster__wire_message *message)
         atomic_store_explicit(&host->heard_us, muster__now_us(), memory_order_relaxed);
         break;
     case MUSTER__WIRE_RESULT:
-    case MUSTER__WIRE_ENDED:
+    case MUSTER__WIRE_ENDED: muster__process_request_frame(host, message); break;
     case MUSTER__WIRE_BODY:
     case MUSTER__WIRE_BODY_END:
     case MUSTER__WIRE_BODY_ABORT:
-    case MUSTER__WIRE_BODY_CREDIT: muster__process_request_frame(host, message); break;
+    case MUSTER__WIRE_BODY_CREDIT:
+        if (message->actor % 2 == 0)
+            muster__process_request_frame(host, message);
+        else
+            muster__process_fetch_frame(host, message);
+        break;
     case MUSTER__WIRE_PORT_OPEN:
     case MUSTER__WIRE_PORT_MESSAGE:
     case MUSTER__WIRE_PORT_CLOSE:

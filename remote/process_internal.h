@@ -6,6 +6,7 @@
  *   process_request.c one request under way to a worker
  *   process_direct.c  channels between two processes, for their ports
  *   process_errand.c  what a worker asks of this side: other workers, bindings, scripts
+ *   process_fetch.c   a fetch of its scripts that a service worker may answer
  *
  * One lock a host guards its maps and lists; nothing is called under it but the link.  Frames, the end of the link and the
  * exit come on the thread that polls, one at a time; everything else from any thread.
@@ -100,6 +101,8 @@ struct process_host {
     struct muster__id_map errands;  /* struct process_errand */
     uint64_t last_actor;
     uint64_t errand_bytes;          /* of the values of errands */
+    uint64_t last_errand;           /* the highest number of one */
+    size_t errands_answered;        /* fetches whose bodies are still under way */
     uint32_t last_worker;
     uint64_t last_stall;
     atomic_bool words_short; /* someone waits for a word */
@@ -164,11 +167,12 @@ struct process_errand {
     struct process_worker *worker;
     void (*run)(struct process_errand *errand); /* thread: the worker's actor */
     struct muster__request request;             /* DISPATCH */
-    struct muster__slot *slot;                  /* which took it */
+    _Atomic(struct muster__slot *) slot;        /* which took it */
     atomic_bool canceled;                       /* nobody wants it any more */
     char *name, *scope;                         /* also: binding's path; url and importer */
     struct muster_value *arguments;
     uint64_t bytes; /* of its value, as counted in the host's errand_bytes */
+    bool is_fetch;  /* under the host's lock: process_fetch.c's, which is all there */
 };
 
 /* processes.c */
@@ -255,5 +259,35 @@ void muster__process_errand_frame(struct process_worker *worker, struct muster__
 void muster__process_errand_cancel(struct process_worker *worker, const struct muster__wire_message *message);
 /* Thread: the worker's actor.  True: there may be more. */
 bool muster__process_errand_run_one(struct process_worker *worker);
+
+/* For process_fetch.c; thread: any, unless it says else. */
+void muster__process_errand_destroy(struct process_errand *errand);
+/* Out of the map: nothing names it any more. */
+void muster__process_errand_forget(struct process_errand *errand);
+/* An answer may be sent until end_answer(), as the worker's end waits for that.  False: nobody listens. */
+MUSTER_MUST_CHECK bool muster__process_errand_begin_answer(struct process_worker *worker);
+void muster__process_errand_end_answer(struct process_worker *worker);
+/* As `posted` of a request's class. */
+void muster__process_errand_posted(struct muster__request *request, struct muster__slot *slot);
+/* Settles its request as canceled and tells the worker that has it; nothing if it is settled. */
+void muster__process_errand_call_off(struct process_errand *errand);
+/* Thread: poller.  A value of the child's, who is to blame if it is none.  `link` as muster__wire_value_unpack() has it. */
+MUSTER_MUST_CHECK enum muster_status muster__process_errand_unpack(struct process_errand *errand,
+                                                                   const struct muster__wire_value *value,
+                                                                   struct muster__link *link,
+                                                                   struct muster_value **ret_value);
+/* Until when what this worker asks of another may keep that alive. */
+uint64_t muster__process_errand_keepalive(const struct process_worker *worker, uint64_t told_us);
+
+/* process_fetch.c */
+extern const size_t muster__process_fetch_size; /* of what begins with an errand */
+/* What it will take here. */
+uint64_t muster__process_fetch_bytes(const struct muster__wire_message *message);
+/* Thread: poller.  An errand of that size, in the map; takes it. */
+void muster__process_fetch(struct process_errand *errand, const struct muster__wire_message *message);
+/* Thread: poller.  BODY... of an actor that the child opened. */
+void muster__process_fetch_frame(struct process_host *host, const struct muster__wire_message *message);
+/* Thread: any.  The worker is gone, and whoever was answering it is done. */
+void muster__process_fetches_end(struct process_worker *worker);
 
 #endif

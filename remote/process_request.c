@@ -4,6 +4,7 @@
  * never began goes back to the slot in that order when the process dies.  Its number stays in the host's map
  * until both bodies have come to their end as well. */
 #include "remote/process_internal.h"
+#include "remote/wire_http.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,21 +72,6 @@ static void unlink_request_locked(struct process_request *request)
     *(request->next ? &request->next->previous : &worker->last) = request->previous;
     request->next = request->previous = NULL;
     worker->in_flight--;
-}
-
-static void put_http(struct muster__wire_message *message, const struct muster_http_request *http)
-{
-    message->request.method = http->method;
-    message->request.url = http->url;
-    message->request.client_id = http->client_id;
-    message->request.headers = http->headers;
-    message->request.header_count = http->header_count;
-    if (http->body_stream) {
-        message->request.body = MUSTER__WIRE_BODY_STREAM;
-    } else if (http->body.data) {
-        message->request.body = MUSTER__WIRE_BODY_WHOLE;
-        message->value = (struct muster__wire_value){.present = true, .bytes = http->body};
-    }
 }
 
 static void release_body(void *owner)
@@ -185,7 +171,7 @@ static enum muster_status send_opening(struct process_request *request, struct m
         message.request.details = head->wire.bytes;
         return muster__wire_value_send(host->link, &message, muster__process_host_urgency(host), data);
     }
-    put_http(&message, &base->http);
+    muster__wire_put_request(&message, &base->http);
     if (!data->wire.buffer_count)
         message.request.details = data->wire.bytes;
     if (muster__wire_in_pieces(&message))

@@ -210,6 +210,7 @@ void muster__process_worker_end(struct process_worker *worker, enum muster_statu
     if (twice)
         return;
     muster__process_worker_hush(worker);
+    muster__process_fetches_end(worker);
     atomic_fetch_add(&host->turns, turns > worker->stats.turns ? turns - worker->stats.turns : 0);
     muster__process_requests_end(worker, status == MUSTER_OK ? MUSTER_TERMINATED : status, error, with_host);
     if (holds)
@@ -364,6 +365,7 @@ static void put_start(struct process_worker *worker, struct muster__wire_message
                       struct muster_bytes *map)
 {
     const struct muster__worker_options *options = &worker->options;
+    const struct process_host *host = worker->host;
     size_t count = 0;
     while (options->arguments && options->arguments[count])
         count++;

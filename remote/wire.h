@@ -181,10 +181,10 @@ struct muster__wire_message {
     union {
         struct {
             uint32_t version, pid;
-            /* From the parent; the child sends no name, and zeros except for TAKES_RING. */
+            /* From the parent; the child sends no name, and zeros except for what it takes. */
             uint32_t threads;       /* of the child's pool; 0: one a core */
             uint32_t trust;         /* the wall's level, as remote/wall.h numbers them */
-            uint32_t grants;        /* what the wall lets through; bits.  From the child: MUSTER__WIRE_TAKES_RING */
+            uint32_t grants;        /* what the wall lets through; bits.  From the child: MUSTER__WIRE_TAKES_... */
             uint32_t word_count;    /* words of the shared memory */
             uint64_t turn_us, wedged_us; /* for workers that say nothing; 0: the runtime's default */
             uint64_t memory;        /* of the whole host, bytes; 0: no limit */

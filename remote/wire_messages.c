@@ -119,9 +119,12 @@ static void walk_request(struct muster__wire_codec *c, struct muster__wire_messa
 static void walk_http_response(struct muster__wire_codec *c, struct muster__wire_message *m)
 {
     muster__wire_u16(c, &m->result.status_code);
-    muster__wire_require(c, m->result.status_code >= 200 && m->result.status_code <= 599,
-                         "a response's status is not from 200 to 599");
     walk_body_kind(c, &m->result.body);
+    /* 0: a rule's advice to a client, which is no response yet and has no body. */
+    bool is_advice = m->result.status_code == 0 && m->result.body == MUSTER__WIRE_BODY_NONE;
+    muster__wire_require(c, (m->result.status_code >= 200 && m->result.status_code <= 599) ||
+                                (is_advice && c->from == MUSTER__WIRE_PARENT),
+                         "a response's status is not from 200 to 599");
     muster__wire_bytes(c, &m->result.reason, "the status text");
     muster__wire_headers(c, &m->result.headers, &m->result.header_count);
 }

@@ -103,6 +103,9 @@ struct muster__realm_host {
     enum muster_status (*dispatch)(struct muster__worker *worker, const char *scope,
                                    struct muster__request *request);
     const struct muster__slot_calls *slots; /* NULL: what was dispatched cannot be called off */
+    /* One that was dispatched, was settled as canceled before anybody answered, and that no slot has taken: whoever
+     * has it hears that nobody waits.  May be NULL. */
+    void (*dispatch_cancel)(struct muster__worker *worker, struct muster__request *request);
     /* The ends of a channel that counts on the worker's account.  QUEUE_FULL: it has too many. */
     enum muster_status (*port_pair)(struct muster__worker *worker, struct muster__port *ret_ends[2]);
     /* What engines use of the network and of blob URLs; NULL: there is none (runtime/loader_web.h). */

@@ -141,14 +141,18 @@ void muster__js_dispatch_drop(struct muster__js_dispatch *dispatch, bool cancel)
 {
     if (!dispatch)
         return;
+    struct muster__realm *realm = dispatch->fetch->realm;
     pthread_mutex_lock(&dispatch->lock);
     struct muster__slot *slot = dispatch->slot; /* held: the request may end meanwhile */
     dispatch->fetch = NULL;
     if (slot)
         dispatch->slots->acquire(slot);
     pthread_mutex_unlock(&dispatch->lock);
-    if (cancel && muster__request_fail(&dispatch->request, MUSTER_CANCELED, NULL) && slot)
+    const bool is_news = cancel && muster__request_fail(&dispatch->request, MUSTER_CANCELED, NULL);
+    if (is_news && slot)
         dispatch->slots->cancel(slot, &dispatch->request);
+    else if (is_news && realm->host->dispatch_cancel)
+        realm->host->dispatch_cancel(realm->worker, &dispatch->request);
     if (slot)
         dispatch->slots->release(slot);
     muster__request_release(&dispatch->request);

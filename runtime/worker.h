@@ -61,6 +61,11 @@ struct muster__worker_listener {
      * be at work.  Both or neither may be NULL. */
     void (*keep)(void *user_data);
     void (*let_go)(void *user_data);
+    /* Thread: any.  As `dispatch`, of a fetch that comes from another process: whose client it is made for is only what
+     * that says.  May be NULL: the network answers. */
+    enum muster_status (*fetch)(void *user_data, struct muster__request *request, uint64_t keepalive_until_us);
+    /* What was given to `dispatch` is not wanted any more, and settled; nothing, if nobody has it.  May be NULL. */
+    void (*dispatch_canceled)(void *user_data, struct muster__request *request);
 };
 
 struct muster__worker_limits {

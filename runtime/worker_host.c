@@ -275,6 +275,12 @@ static enum muster_status host_dispatch(struct muster__worker *worker, const cha
     return worker->options.listener->dispatch(worker->options.user_data, scope, request, until_us);
 }
 
+static void host_dispatch_cancel(struct muster__worker *worker, struct muster__request *request)
+{
+    if (worker->options.listener->dispatch_canceled)
+        worker->options.listener->dispatch_canceled(worker->options.user_data, request);
+}
+
 static const struct muster__slot_calls slot_calls = {
     .acquire = muster__slot_acquire, .release = muster__slot_release, .cancel = muster__slot_cancel};
 
@@ -301,6 +307,7 @@ const struct muster__realm_host muster__worker_realm_host = {
     .skip_waiting = host_skip_waiting,
     .close = host_close,
     .dispatch = host_dispatch,
+    .dispatch_cancel = host_dispatch_cancel,
     .port_pair = host_port_pair,
     .web = &muster__web,
 };

@@ -539,11 +539,6 @@ static void flood_of_dispatches(void)
         dispatch(MUSTER__REQUEST_EVENT, NULL, 0);
 }
 
-static void dispatch_of_a_fetch(void)
-{
-    dispatch(MUSTER__REQUEST_FETCH, NULL, 0);
-}
-
 static void dispatch_of_an_install(void)
 {
     dispatch(MUSTER__REQUEST_LIFECYCLE, NULL, 0);
@@ -654,6 +649,158 @@ static void values_without_bytes(void)
         message.value = (struct muster__wire_value){.present = true, .bytes = {own.bytes, 1u << 20}};
         put(&message);
     }
+}
+
+/* ---- fetches of its scripts: "mine" is a client of its worker's, and whoever is asked never answers ---- */
+
+static struct muster__wire_message fetching(const char *client, enum muster__wire_body body)
+{
+    struct muster__wire_message message = opening(MUSTER__WIRE_DISPATCH);
+    message.request.kind = MUSTER__REQUEST_FETCH;
+    message.request.name = "fetch";
+    message.request.scope = "/other/";
+    message.request.started_word = MUSTER__WIRE_NO_WORD;
+    message.request.method = (struct muster_bytes){"POST", 4};
+    message.request.url = (struct muster_bytes){"http://x/", 9};
+    message.request.client_id = (struct muster_bytes){client, strlen(client)};
+    message.request.body = body;
+    return message;
+}
+
+static void put_fetch_body(uint64_t actor, size_t total)
+{
+    static const char piece[MUSTER__WIRE_PIECE];
+    struct muster__wire_message message = about(MUSTER__WIRE_BODY);
+    message.actor = actor;
+    for (size_t sent = 0; sent < total; sent += message.piece.bytes.length) {
+        size_t rest = total - sent;
+        message.piece.bytes = (struct muster_bytes){piece, rest < sizeof piece ? rest : sizeof piece};
+        put(&message);
+    }
+}
+
+static enum muster_status result_of(uint64_t actor)
+{
+    struct muster__wire_message message;
+    do
+        message = take_until(MUSTER__WIRE_RESULT);
+    while (message.actor != actor);
+    return message.status;
+}
+
+/* What comes back for it. */
+static enum muster_status try_fetch(struct muster__wire_message message)
+{
+    put(&message);
+    return result_of(message.actor);
+}
+
+static void fetch_what_may_not_be(void)
+{
+    const struct muster_header lines = {.name = {"a", 1}, .value = {"b\r\nc: d", 7}}, unnamed = {.value = {"b", 1}};
+    struct muster__wire_message message = fetching("yours", MUSTER__WIRE_BODY_NONE);
+    int refused = try_fetch(message) == MUSTER_NOT_FOUND;
+    message = fetching("", MUSTER__WIRE_BODY_NONE);
+    refused += try_fetch(message) == MUSTER_NOT_FOUND;
+    message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    message.request.method = (struct muster_bytes){"GET / HTTP/1.1\r\n", 16};
+    refused += try_fetch(message) == MUSTER_INVALID_ARGUMENT;
+    message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    message.request.url = (struct muster_bytes){"file:///etc/passwd", 18};
+    refused += try_fetch(message) == MUSTER_INVALID_ARGUMENT;
+    message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    message.request.headers = &lines;
+    message.request.header_count = 1;
+    refused += try_fetch(message) == MUSTER_INVALID_ARGUMENT;
+    message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    message.request.headers = &unnamed;
+    message.request.header_count = 1;
+    refused += try_fetch(message) == MUSTER_INVALID_ARGUMENT;
+    char text[32];
+    snprintf(text, sizeof text, "%d refused", refused);
+    say(text);
+}
+
+static void fetch_with_nonsense(void)
+{
+    struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    message.request.details = (struct muster_bytes){"nonsense", 8};
+    put(&message);
+}
+
+static void fetch_body_beyond_credit(void)
+{
+    struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_STREAM);
+    put(&message);
+    put_fetch_body(message.actor, 1u << 20);
+}
+
+static void fetch_body_that_is_none(void)
+{
+    struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    put(&message);
+    put_fetch_body(message.actor, 100);
+}
+
+static void fetch_body_of_another_worker(void)
+{
+    struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_STREAM);
+    put(&message);
+    own.worker += 1000;
+    put_fetch_body(message.actor, 100);
+}
+
+static void body_of_an_event(void)
+{
+    dispatch(MUSTER__REQUEST_EVENT, NULL, 0);
+    put_fetch_body(own.last_actor, 100);
+}
+
+static void credit_before_the_answer(void)
+{
+    struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_NONE);
+    put(&message);
+    struct muster__wire_message credit = about(MUSTER__WIRE_BODY_CREDIT);
+    credit.flags = MUSTER__WIRE_FLAG_RESPONSE;
+    credit.actor = message.actor;
+    credit.credit.bytes = 1;
+    put(&credit);
+}
+
+/* Of what is over, which its parent may have known before it did. */
+static void fetch_and_talk_on(void)
+{
+    struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_STREAM), more = about(MUSTER__WIRE_BODY_END);
+    put(&message);
+    put_fetch_body(message.actor, 1000);
+    bool canceled = cancel(message.actor);
+    put_fetch_body(message.actor, 1000);
+    more.actor = message.actor;
+    put(&more);
+    more.type = MUSTER__WIRE_BODY_ABORT;
+    more.status = MUSTER_CANCELED;
+    put(&more);
+    more.type = MUSTER__WIRE_BODY_CREDIT;
+    more.flags = MUSTER__WIRE_FLAG_RESPONSE;
+    more.credit.bytes = 1;
+    put(&more);
+    more.type = MUSTER__WIRE_CANCEL;
+    more.flags = 0;
+    put(&more);
+    take_what_is_there();
+    say(canceled ? "was canceled" : "was not");
+}
+
+/* Each with as much of a body as it may send: more than there is room for over there. */
+static void flood_of_fetches(void)
+{
+    for (int i = 0; i < 700; i++) {
+        struct muster__wire_message message = fetching("mine", MUSTER__WIRE_BODY_STREAM);
+        put(&message);
+        put_fetch_body(message.actor, 256u << 10);
+        take_what_is_there();
+    }
+    say(try_fetch(fetching("mine", MUSTER__WIRE_BODY_STREAM)) == MUSTER_QUEUE_FULL ? "all is full" : "there is room");
 }
 
 /* ---- files and functions that it may not have ---- */
@@ -1222,12 +1369,20 @@ static const struct {
     {"flood-of-holds", flood_of_holds},
     {"unhold-below-zero", unhold_below_zero},
     {"flood-of-dispatches", flood_of_dispatches},
-    {"dispatch-of-a-fetch", dispatch_of_a_fetch},
     {"dispatch-of-an-install", dispatch_of_an_install},
     {"dispatch-twice", dispatch_twice_under_one_number},
     {"flood-of-loads", flood_of_loads},
     {"large-dispatches", large_dispatches},
     {"change-its-mind", change_its_mind},
+    {"fetch-what-may-not-be", fetch_what_may_not_be},
+    {"fetch-with-nonsense", fetch_with_nonsense},
+    {"fetch-body-beyond-credit", fetch_body_beyond_credit},
+    {"fetch-body-that-is-none", fetch_body_that_is_none},
+    {"fetch-body-of-another-worker", fetch_body_of_another_worker},
+    {"body-of-an-event", body_of_an_event},
+    {"credit-before-the-answer", credit_before_the_answer},
+    {"fetch-and-talk-on", fetch_and_talk_on},
+    {"flood-of-fetches", flood_of_fetches},
     {"values-without-bytes", values_without_bytes},
     {"load-what-is-outside", load_what_is_outside},
     {"load-a-library", load_a_library},

@@ -109,6 +109,13 @@ static inline enum muster_status on_dispatch(void *user_data, const char *scope,
     return muster__slot_post(dispatch_to->slot, request, muster__now_us());
 }
 
+/* To the same, for the client "mine". */
+static inline enum muster_status on_fetch(void *user_data, struct muster__request *request, uint64_t keepalive_until_us)
+{
+    bool is_mine = request->http.client_id.length == 4 && memcmp(request->http.client_id.data, "mine", 4) == 0;
+    return is_mine ? on_dispatch(user_data, "/other/", request, keepalive_until_us) : MUSTER_NOT_FOUND;
+}
+
 static const struct muster__worker_listener listener = {
     .started = on_started,
     .console = on_console,
@@ -118,6 +125,7 @@ static const struct muster__worker_listener listener = {
     .wedged = on_nothing,
     .idle = on_nothing,
     .dispatch = on_dispatch,
+    .fetch = on_fetch,
     .gone = on_gone,
 };
 

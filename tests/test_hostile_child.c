@@ -523,13 +523,28 @@ COMMIT(fewer_tokens_than_none_end_it, "unhold-below-zero", "a count of keepalive
 COMMIT(more_open_dispatches_than_it_may_have_end_it, "flood-of-dispatches", "more questions than it may have open")
 COMMIT(more_open_loads_than_it_may_have_end_it, "flood-of-loads", "more questions than it may have open")
 COMMIT(one_number_for_two_dispatches_ends_it, "dispatch-twice", "a number that is in use")
-COMMIT(a_dispatched_fetch_ends_it, "dispatch-of-a-fetch", "a dispatch of what no script may send")
 COMMIT(a_dispatched_install_ends_it, "dispatch-of-an-install", "a dispatch of what no script may send")
 COMMIT(large_values_that_nobody_takes_do_not_fill_the_parent, "large-dispatches", "a worker in it did not react",
        .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "all were sent")
 COMMIT(what_it_cancels_is_answered_and_forgotten, "change-its-mind", "a worker in it did not react",
        .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "6032 canceled")
 COMMIT(more_values_in_pieces_than_it_may_open_end_it, "values-without-bytes", "more than 16 values in pieces")
+
+/* ---- fetches of its scripts ---- */
+
+COMMIT(a_fetch_that_may_not_be_is_refused, "fetch-what-may-not-be", "a worker in it did not react",
+       .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "6 refused")
+COMMIT(a_fetch_whose_details_are_no_value_ends_it, "fetch-with-nonsense", "a value that is none")
+COMMIT(the_body_of_a_fetch_beyond_its_credit_ends_it, "fetch-body-beyond-credit", "more of a body than it may")
+COMMIT(a_body_of_a_fetch_without_one_ends_it, "fetch-body-that-is-none", "BODY of a body that there is not")
+COMMIT(a_body_of_another_workers_fetch_ends_it, "fetch-body-of-another-worker", "a request of another worker's")
+COMMIT(a_body_of_what_is_no_fetch_ends_it, "body-of-an-event", "BODY of a body that there is not")
+COMMIT(credit_for_an_answer_that_is_not_there_ends_it, "credit-before-the-answer",
+       "BODY_CREDIT of a body that there is not")
+COMMIT(what_it_says_of_a_fetch_that_is_over_is_ignored, "fetch-and-talk-on", "a worker in it did not react",
+       .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "was canceled")
+COMMIT(bodies_of_fetches_that_nobody_answers_do_not_fill_the_parent, "flood-of-fetches", "a worker in it did not react",
+       .first = MUSTER_WEDGED, .second = MUSTER_WEDGED, .heard = "all is full")
 
 /* ---- what it may not have ---- */
 
@@ -744,7 +759,6 @@ static void add_much(Suite *s)
     tcase_add_test(tc, more_open_dispatches_than_it_may_have_end_it);
     tcase_add_test(tc, more_open_loads_than_it_may_have_end_it);
     tcase_add_test(tc, one_number_for_two_dispatches_ends_it);
-    tcase_add_test(tc, a_dispatched_fetch_ends_it);
     tcase_add_test(tc, a_dispatched_install_ends_it);
     tcase_add_test(tc, large_values_that_nobody_takes_do_not_fill_the_parent);
     tcase_add_test(tc, what_it_cancels_is_answered_and_forgotten);
@@ -752,6 +766,21 @@ static void add_much(Suite *s)
     tcase_add_test(tc, files_outside_the_folder_are_not_loaded);
     tcase_add_test(tc, a_library_is_not_opened_in_the_parent);
     tcase_add_test(tc, a_function_that_does_not_exist_is_not_found);
+    suite_add_tcase(s, tc);
+}
+
+static void add_fetches(Suite *s)
+{
+    TCase *tc = tcase_create("fetches");
+    tcase_add_test(tc, a_fetch_that_may_not_be_is_refused);
+    tcase_add_test(tc, a_fetch_whose_details_are_no_value_ends_it);
+    tcase_add_test(tc, the_body_of_a_fetch_beyond_its_credit_ends_it);
+    tcase_add_test(tc, a_body_of_a_fetch_without_one_ends_it);
+    tcase_add_test(tc, a_body_of_another_workers_fetch_ends_it);
+    tcase_add_test(tc, a_body_of_what_is_no_fetch_ends_it);
+    tcase_add_test(tc, credit_for_an_answer_that_is_not_there_ends_it);
+    tcase_add_test(tc, what_it_says_of_a_fetch_that_is_over_is_ignored);
+    tcase_add_test(tc, bodies_of_fetches_that_nobody_answers_do_not_fill_the_parent);
     suite_add_tcase(s, tc);
 }
 
@@ -824,6 +853,7 @@ int main(void)
     add_before(s);
     add_once(s);
     add_much(s);
+    add_fetches(s);
     add_values(s);
     add_process(s);
     add_ports(s);

@@ -476,6 +476,19 @@ START_TEST(a_message_that_cannot_be_said_leaves_the_buffer_as_it_was)
 }
 END_TEST
 
+START_TEST(only_a_parent_answers_with_a_rules_advice_which_has_no_body)
+{
+    struct muster__wire_message message = sample_result(1000, 4);
+    cannot_encode(MUSTER__WIRE_CHILD, &message, "not from 200 to 599");
+    message = sample_result(1001, 4);
+    message.result.body = MUSTER__WIRE_BODY_STREAM;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "not from 200 to 599");
+    message.result.body = MUSTER__WIRE_BODY_NONE;
+    message.result.status_code = 199;
+    cannot_encode(MUSTER__WIRE_PARENT, &message, "not from 200 to 599");
+}
+END_TEST
+
 START_TEST(what_a_message_on_a_port_announces_is_there)
 {
     struct muster__wire_message message = sample_port_message(12, true, true);
@@ -660,6 +673,7 @@ static TCase *writing_topic(void)
 {
     TCase *topic = tcase_create("writing");
     tcase_add_test(topic, a_message_that_cannot_be_said_leaves_the_buffer_as_it_was);
+    tcase_add_test(topic, only_a_parent_answers_with_a_rules_advice_which_has_no_body);
     tcase_add_test(topic, what_a_message_on_a_port_announces_is_there);
     tcase_add_test(topic, what_moves_a_port_is_complete);
     tcase_add_test(topic, a_message_larger_than_a_frame_is_refused);

@@ -120,6 +120,19 @@ def what_is_written_as_expected_is_expected():
 
 
 @test
+def a_page_that_ends_well_is_no_longer_expected_not_to_in_that_hosting_alone():
+    result = {"status": "ok", "message": "", "subtests": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for reason, hosting, is_kept in ((wpt_report.PROCESS_ONLY + "because", "process", False),
+                                         (wpt_report.PROCESS_ONLY + "because", "thread", True),
+                                         ("because", "process", True), ("because", "thread", False)):
+            expectations = wpt_report.Expectations(folder)
+            expectations.entries["/a/b"] = {"status": reason}
+            expectations.update({"/a/b": result}, [], hosting)
+            equal(expectations.entry("/a/b"), {"status": reason} if is_kept else {})
+
+
+@test
 def what_has_no_reason_stays_a_surprise():
     result = {"status": "ok", "message": "", "subtests": {"x": ("fail", "no a"), "y": ("fail", "no b")}}
     with tempfile.TemporaryDirectory() as folder:

@@ -100,6 +100,17 @@ static struct muster__wire_message sample_fetch(enum muster__wire_body body)
     return m;
 }
 
+/* What a script in the child wants of its service worker. */
+static struct muster__wire_message sample_fetch_of_child(enum muster__wire_body body)
+{
+    struct muster__wire_message m = sample_fetch(body);
+    m.type = MUSTER__WIRE_DISPATCH;
+    m.actor = 1001;
+    m.request.scope = "https://example.test/";
+    m.request.started_word = MUSTER__WIRE_NO_WORD;
+    return m;
+}
+
 static struct muster__wire_message sample_loaded(bool worked)
 {
     struct muster__wire_message m = {.type = MUSTER__WIRE_LOADED, .worker = 7, .actor = 9};
@@ -147,6 +158,10 @@ static struct muster__wire_message sample_result(uint64_t actor, int what)
         m.result.body = what == 2 ? MUSTER__WIRE_BODY_WHOLE : MUSTER__WIRE_BODY_STREAM;
         if (what == 2)
             m.value = (struct muster__wire_value){true, TEXT(""), NULL, 0};
+        if (what == 4) { /* a rule's advice */
+            m.result.status_code = 0;
+            m.result.body = MUSTER__WIRE_BODY_NONE;
+        }
     }
     return m;
 }
@@ -247,7 +262,7 @@ struct sample {
     struct muster__wire_message message;
 };
 
-#define SAMPLE_LIMIT 96
+#define SAMPLE_LIMIT 128
 
 static void add_sample(struct sample *samples, size_t *count, enum muster__wire_side from,
                        struct muster__wire_message message)
@@ -290,6 +305,12 @@ static void add_samples_of_parent(struct sample *samples, size_t *count)
     add_sample(samples, count, parent, ping);
     add_sample(samples, count, parent, shutdown);
     add_sample(samples, count, parent, sample_result(11, 0));
+    for (int what = 1; what < 5; what++) /* of fetches that the child has opened */
+        add_sample(samples, count, parent, sample_result(1001, what));
+    add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY, 1001, MUSTER__WIRE_FLAG_RESPONSE));
+    add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY_END, 1001, MUSTER__WIRE_FLAG_RESPONSE));
+    add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY_CREDIT, 1001, 0));
+    add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY_ABORT, 1001, 0));
     add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY, 1000, 0));
     add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY_END, 1000, 0));
     add_sample(samples, count, parent, sample_stream(MUSTER__WIRE_BODY_ABORT, 1000, 0));
@@ -343,6 +364,13 @@ static void add_samples_of_child(struct sample *samples, size_t *count)
         add_sample(samples, count, child, sample_of_worker(of_worker[i]));
     add_sample(samples, count, child, sample_ask(MUSTER__WIRE_LOAD));
     add_sample(samples, count, child, sample_request(MUSTER__WIRE_DISPATCH));
+    add_sample(samples, count, child, sample_fetch_of_child(MUSTER__WIRE_BODY_NONE));
+    add_sample(samples, count, child, sample_fetch_of_child(MUSTER__WIRE_BODY_WHOLE));
+    add_sample(samples, count, child, sample_fetch_of_child(MUSTER__WIRE_BODY_STREAM));
+    add_sample(samples, count, child, sample_stream(MUSTER__WIRE_BODY, 1001, 0));
+    add_sample(samples, count, child, sample_stream(MUSTER__WIRE_BODY_END, 1001, 0));
+    add_sample(samples, count, child, sample_stream(MUSTER__WIRE_BODY_CREDIT, 1001, MUSTER__WIRE_FLAG_RESPONSE));
+    add_sample(samples, count, child, sample_stream(MUSTER__WIRE_BODY_ABORT, 1001, MUSTER__WIRE_FLAG_RESPONSE));
     add_sample(samples, count, child, sample_ask(MUSTER__WIRE_BINDING_CALL));
     add_sample(samples, count, child, pong);
     add_sample(samples, count, child, ended);

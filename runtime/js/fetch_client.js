@@ -418,8 +418,19 @@ function rangeOf(value, size) {
     return start <= end && start < size ? [start, end] : null;
 }
 
-function fetchBlob(state) {
+/* [bytes, type], or null.  A worker in a process of its own may have been told of one that its coordinator's knows. */
+async function findBlob(state) {
     const found = state.details.blob ?? native.chunk("blob").findObjectURL(state.url.href);
+    const host = found === null ? native.chunk("host_port") : null;
+    if (host === null || !host.isConnected) {
+        return found;
+    }
+    const told = await host.ask("blob.read", [state.url.href]).catch(() => null);
+    return told === null ? null : [told.data, told.value];
+}
+
+async function fetchBlob(state) {
+    const found = await findBlob(state);
     if (state.method !== "GET" || found === null) {
         throw networkError(state, found === null ? "there is no such blob" : "a blob can only be got");
     }

@@ -59,12 +59,11 @@ export default function (native) {
     }
 
     /* What a blob: URL means is looked up now: it may be revoked before the worker loads, and other processes
-     * do not know it.  Modules are loaded by their URLs. */
+     * do not know it. */
     function withBlob(url, given) {
-        const found = url.startsWith("blob:") && given.type === "classic"
-            ? native.chunk("blob").findObjectURL(url) : null;
+        const found = url.startsWith("blob:") ? native.chunk("blob").findObjectURL(url) : null;
         return found === null ? given
-            : { ...given, text: new (native.chunk("encoding").TextDecoder)().decode(found[0]) };
+            : { ...given, text: new (native.chunk("encoding").TextDecoder)().decode(found[0]), textType: found[1] };
     }
 
     /* ---- errors (ERR-1, ERR-2) */

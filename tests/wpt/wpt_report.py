@@ -100,7 +100,7 @@ class Expectations:
             if result["status"] != "ok":
                 reason = reason_for(reasons, url, result["message"])
                 entry["status"] = old.get("status") or (reason and only + reason)
-            elif hosting == "process" or old.get("status", "").startswith(PROCESS_ONLY):
+            elif old.get("status", "").startswith(PROCESS_ONLY) != (hosting == "process"): # the other hosting's
                 entry["status"] = old.get("status")
             entry["fail"] = {name: reason for name, reason in failing.items() if reason}
             self.entries[url] = {key: value for key, value in entry.items() if value} or True
