@@ -316,6 +316,21 @@ void muster__op_client_post(struct muster__ask *ask)
     muster__ask_answer(ask, NULL);
 }
 
+/* response.take(clientId, token): a client that is asked for a response which it shares with an event gives it by the port
+ * that comes along (shared_response.js).  Of one that is not there the port is closed. */
+void muster__op_response_take(struct muster__ask *ask)
+{
+    struct muster__client *client = muster__client_find(ask->context->muster, muster__ask_text(ask, 0));
+    if (!is_service(ask))
+        return;
+    if (client && may_see(ask->context, client))
+        muster__context_pass(client->context,
+                             MUSTER__ARRAY(muster__tree_text("tell"), muster__tree_text("response.wanted"),
+                                           muster_value_new_number(muster_value_number(muster__ask_argument(ask, 1)))),
+                             ask->message);
+    muster__ask_answer(ask, NULL);
+}
+
 /* The page that a frame is in: the one that asks, or another that it may see. */
 static const struct muster__context *parent_of(const struct muster__ask *ask, const struct muster_value *options)
 {

@@ -63,6 +63,6 @@ bool muster__client_fetch_drop(struct muster__message *message);
 /* Ops: see context_ops.c. */
 muster__op_fn muster__op_claim, muster__op_clients_get, muster__op_clients_match_all, muster__op_client_post,
     muster__op_client_open, muster__op_client_redirect, muster__op_client_show,
-    muster__op_version_post, muster__op_event_types;
+    muster__op_version_post, muster__op_event_types, muster__op_response_take;
 
 #endif

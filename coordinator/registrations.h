@@ -102,7 +102,8 @@ void muster__load_drop_message(struct muster__message *message);
 
 /* Ops: see context_ops.c. */
 muster__op_fn muster__op_register, muster__op_update, muster__op_unregister, muster__op_get_registration,
-    muster__op_get_registrations, muster__op_ready, muster__op_navigation_preload_set,
+    muster__op_get_registrations, muster__op_ready, muster__op_navigation_preload_get,
+    muster__op_navigation_preload_set,
     muster__op_skip_waiting;
 
 #endif

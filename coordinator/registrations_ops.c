@@ -286,20 +286,36 @@ void muster__op_get_registrations(struct muster__ask *ask)
 
 /* ---- navigationPreload ---- */
 
-/* navigationPreload.set(registrationId, {enabled, headerValue}): HF-PRE */
+/* navigationPreload.get(registrationId): {enabled, headerValue}, also when another context has set it. */
+void muster__op_navigation_preload_get(struct muster__ask *ask)
+{
+    const char *header;
+    struct muster__core_scope_view view;
+    if (!muster__registrations_asked(ask, 0, &view))
+        return;
+    bool preloads = muster__registrations_preload(ask->context->muster, view.registration, &header);
+    muster__ask_answer(ask, MUSTER__OBJECT({"enabled", muster_value_new_boolean(preloads)},
+                                           {"headerValue", muster__tree_text(header)}));
+}
+
+/* navigationPreload.set(registrationId, {enabled, headerValue}): HF-PRE.  What is not said stays: others set it, too. */
 void muster__op_navigation_preload_set(struct muster__ask *ask)
 {
     struct muster *muster = ask->context->muster;
     const struct muster_value *state = muster__ask_argument(ask, 1);
-    const char *header = muster__text_of(muster_value_get(state, "headerValue"));
+    const struct muster_value *enabled = muster_value_get(state, "enabled");
+    const struct muster_value *given = muster_value_get(state, "headerValue");
+    const char *header = NULL;
     struct muster__core_scope_view view;
     if (!muster__registrations_asked(ask, 0, &view))
         return;
+    bool preloads = muster__registrations_preload(muster, view.registration, &header);
+    header = given ? muster__text_of(given) : header;
+    preloads = enabled ? muster_value_boolean(enabled) : preloads;
     if (!view.active || !header || strpbrk(header, "\r\n")) {
         muster__ask_fail(ask, view.active ? "TypeError" : "InvalidStateError", "%s",
                          view.active ? "this is no value of a header" : "the registration has no active worker");
-    } else if (muster__registrations_set_preload(muster, &view, header,
-                                                 muster_value_boolean(muster_value_get(state, "enabled"))) != MUSTER_OK) {
+    } else if (muster__registrations_set_preload(muster, &view, header, preloads) != MUSTER_OK) {
         muster__ask_fail(ask, "OperationError", "%s", muster_status_sentence(MUSTER_NO_MEMORY));
     } else {
         struct muster__version *version = muster__coordinator_version(muster, view.active);

@@ -413,7 +413,7 @@ static void say_hello(struct child *child)
     struct muster__wire_message hello = {.type = MUSTER__WIRE_HELLO};
     hello.hello.version = MUSTER__WIRE_VERSION;
     hello.hello.pid = (uint32_t)getpid();
-    hello.hello.grants = MUSTER__WIRE_TAKES_RING;
+    hello.hello.grants = MUSTER__WIRE_TAKES_RING | MUSTER__WIRE_TAKES_TYPES_KNOWN;
     muster__child_send(child, &hello);
 }
 

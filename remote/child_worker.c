@@ -533,6 +533,7 @@ static enum muster_status run_worker(struct child_worker *worker, const struct m
         .engine = engine,
         .loader = &worker->loader,
         .type = message->start.type,
+        .types_known = message->start.types_known,
         .trust = message->start.trust,
         .script_url = worker->script_url,
         .name = message->start.name,

@@ -133,6 +133,8 @@ static void on_hello(struct process_host *host, const struct muster__wire_messag
     else if (message->hello.version != MUSTER__WIRE_VERSION)
         muster__process_host_distrust(host, "version %u of the wire", message->hello.version);
     host->said_hello = true;
+    if (message->hello.grants & MUSTER__WIRE_TAKES_TYPES_KNOWN)
+        atomic_store(&host->processes->takes_types_known, true);
 }
 
 /* A thread that was lost in there may still talk of its worker when that is gone; nothing else excuses it. */

@@ -38,6 +38,7 @@ struct muster__processes {
     atomic_uint count;
     pthread_mutex_t lock;
     atomic_bool expects_javascript;
+    atomic_bool takes_types_known; /* its program, as one of its processes said */
     struct process_host *spare; /* under the lock, as what follows */
     uint32_t last_trust;        /* of whom the last host was for, and the next may be */
     struct process_host *hosts; /* whose processes may be alive */

@@ -382,6 +382,7 @@ static void put_start(struct process_worker *worker, struct muster__wire_message
     message->start.scope = options->scope;
     message->start.arguments = options->arguments;
     message->start.argument_count = count;
+    message->start.types_known = options->types_known && atomic_load(&host->processes->takes_types_known);
     if (options->ports) {
         message->start.port_account = options->ports->name;
         message->start.port_limit = options->ports->limit;

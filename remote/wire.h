@@ -119,8 +119,9 @@ enum muster__wire_flag {
     X(DIRECT, 54, PARENT, NONE, NONE, 0, false)                                                    \
     X(RING, 55, BOTH, NONE, NONE, 0, false)
 
-/* In the child's HELLO: it knows RING. */
+/* In the child's HELLO: it knows RING; and types_known of START. */
 #define MUSTER__WIRE_TAKES_RING 8u
+#define MUSTER__WIRE_TAKES_TYPES_KNOWN 16u
 
 enum muster__wire_type {
 #define MUSTER__WIRE_SYMBOL(name, number, ...) MUSTER__WIRE_##name = number,
@@ -205,6 +206,7 @@ struct muster__wire_message {
             /* The stored script, when value.present; else the child asks with LOAD. */
             const char *stored_url; /* what errors name; may be NULL */
             bool is_module;
+            bool types_known; /* as in engine.h; only to a child that takes it */
             uint64_t host_port, port; /* to the coordinator, and the implicit one; 0: none */
             const char *port_account; /* on which its script's channels count; NULL: on none */
             uint64_t port_limit;      /* of that account */

@@ -38,6 +38,15 @@ static void walk_script(struct muster__wire_codec *c, struct muster__wire_messag
     muster__wire_require(c, m->value.buffer_count <= 1, "a script has more than a text and a map");
 }
 
+/* What is known of the script; bits. */
+static void walk_known(struct muster__wire_codec *c, struct muster__wire_message *m)
+{
+    unsigned known = (m->start.is_module ? 1u : 0u) | (m->start.types_known ? 2u : 0u);
+    known = muster__wire_choice(c, known, 4, "what is known of a script");
+    m->start.is_module = known & 1;
+    m->start.types_known = known >> 1 & 1;
+}
+
 static void walk_start(struct muster__wire_codec *c, struct muster__wire_message *m)
 {
     muster__wire_text(c, &m->start.engine, false, "the engine's name");
@@ -54,7 +63,7 @@ static void walk_start(struct muster__wire_codec *c, struct muster__wire_message
     muster__wire_arguments(c, &m->start.arguments, &m->start.argument_count);
     muster__wire_bindings(c, &m->start.bindings, &m->start.binding_count);
     muster__wire_text(c, &m->start.stored_url, true, "the stored script's URL");
-    muster__wire_boolean(c, &m->start.is_module, "whether it is a module");
+    walk_known(c, m);
     muster__wire_u64(c, &m->start.host_port);
     muster__wire_u64(c, &m->start.port);
     muster__wire_text(c, &m->start.port_account, true, "the account of its ports");

@@ -472,7 +472,9 @@ END_TEST
 
 START_TEST(preloading_needs_an_active_worker)
 {
-    static const struct answer table[] = {{"getRegistration", REGISTRATION_OF("null", WAITING, "null")}, {NULL, NULL}};
+    static const struct answer table[] = {{"getRegistration", REGISTRATION_OF("null", WAITING, "null")},
+                                          {"navigationPreload.get", "{\"enabled\":false,\"headerValue\":\"true\"}"},
+                                          {NULL, NULL}};
     answers = table;
     begin(MUSTER__WORKER_CLIENT, "null");
     start("navigator.serviceWorker.getRegistration().then(async ({ navigationPreload: p }) => {\n"

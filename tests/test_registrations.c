@@ -902,6 +902,14 @@ START_TEST(navigation_preload_is_kept_with_the_registration) /* HF-PRE */
     ck_assert(muster_value_boolean(muster_value_get(state, "enabled")));
     ck_assert_str_eq(text_of(state, "headerValue"), "x");
     muster__port_message_destroy(message);
+    ask_values(realm, "navigationPreload.set", muster_value_new_number(id), /* what it does not say is as another set it */
+               MUSTER__OBJECT({"headerValue", muster__tree_text("y")}), NULL);
+    HEARS(realm, "answer");
+    ask_number(realm, "navigationPreload.get", id);
+    message = hear(realm);
+    ck_assert(muster_value_boolean(muster_value_get(muster_value_at(message->head, 3), "enabled")));
+    ck_assert_str_eq(text_of(muster_value_at(message->head, 3), "headerValue"), "y");
+    muster__port_message_destroy(message);
     ask_number(realm, "unregister", id);
     hear_until(realm, "answer true");
     ask_values(realm, "navigationPreload.set", muster_value_new_number(id), muster_value_new_object(), NULL);

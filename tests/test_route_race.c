@@ -5,6 +5,7 @@
 #include "tests/console_lines.h"
 #include "tests/waiting_server.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static enum muster_status load(const char *url, const char *importer, struct muster_loaded *ret_loaded,
@@ -20,12 +21,20 @@ static enum muster_status load(const char *url, const char *importer, struct mus
         "  console.log(`event ${act}`);\n"
         "  if (act === 'answers') event.respondWith(new Response('event'));\n"
         "  if (act === 'never') event.respondWith(new Promise(() => {}));\n"
+        "  if (act === 'relays') event.respondWith(fetch(event.request).then(async (response) => {\n"
+        "    const { status, type, url, redirected } = response;\n"
+        "    console.log('relayed', status, type, new URL(url).pathname, redirected, await response.text());\n"
+        "    return new Response('event');\n"
+        "  }));\n"
         "  if (act === 'fails') event.respondWith(Promise.reject(new Error('no')));\n"
         "});\n";
     static const char page[] =
+        "let mayRead, read = new Promise((resolve) => { mayRead = resolve; });\n"
         "onconnect = ({ ports: [port] }) => port.onmessage = async ({ data }) => {\n"
+        "  if (data === 'read') return mayRead();\n"
         "  try {\n"
         "    const response = await fetch(`/race/${data}`);\n"
+        "    if (data.startsWith('relays')) await read;\n"
         "    console.log(`${data}: ${response.status} ${await response.text()}`);\n"
         "  } catch (error) { console.log(`${data}: ${error.name}`); }\n"
         "};\n";
@@ -37,8 +46,11 @@ static enum muster_status load(const char *url, const char *importer, struct mus
 
 /* ---- the server: /race/ACT/STATUS is answered with that status, "held" first waits ---- */
 
+static atomic_uint requests;
+
 static struct answer answer_request(const char *head)
 {
+    atomic_fetch_add(&requests, 1);
     return (struct answer){
         .waits = strstr(head, "/held ") != NULL,
         .status = strstr(head, "/404 ") ? "404 Not Found" : NULL,
@@ -118,6 +130,27 @@ START_TEST(an_event_that_fails_or_leaves_it_to_the_network_waits_for_that)
 }
 END_TEST
 
+/* The page reads its own when the event has read it: what is being read already cannot be shared any more. */
+START_TEST(an_event_that_fetches_its_request_gets_the_response_of_the_race)
+{
+    begin(hostings[_i]);
+    ask("relays/200", "relayed 200 basic /race/relays/200 false network\n");
+    ask("read", "relays/200: 200 network\n");
+    ck_assert_uint_eq(atomic_load(&requests), 1);
+    end();
+}
+END_TEST
+
+START_TEST(an_event_fetches_for_itself_what_the_race_did_not_get)
+{
+    begin(hostings[_i]);
+    ask("relays/404", "relayed 404 basic /race/relays/404 false network\n");
+    ask("read", "relays/404: 200 event\n");
+    ck_assert_uint_eq(atomic_load(&requests), 2);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("route_race");
@@ -126,6 +159,8 @@ int main(void)
     tcase_add_loop_test(tests, the_first_good_answer_wins_and_both_were_asked, 0, HOSTING_COUNT);
     tcase_add_loop_test(tests, an_answer_of_the_network_that_is_not_ok_does_not_win, 0, HOSTING_COUNT);
     tcase_add_loop_test(tests, an_event_that_fails_or_leaves_it_to_the_network_waits_for_that, 0, HOSTING_COUNT);
+    tcase_add_loop_test(tests, an_event_that_fetches_its_request_gets_the_response_of_the_race, 0, HOSTING_COUNT);
+    tcase_add_loop_test(tests, an_event_fetches_for_itself_what_the_race_did_not_get, 0, HOSTING_COUNT);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

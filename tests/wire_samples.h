@@ -52,6 +52,7 @@ static struct muster__wire_message sample_start(void)
     m.start.binding_count = 2;
     m.start.stored_url = "file:///srv/app.js";
     m.start.is_module = true;
+    m.start.types_known = true;
     m.start.host_port = 12;
     m.start.port = 14;
     m.start.port_account = "https://example.test";

@@ -52,9 +52,15 @@ export default function (native) {
     function detailsOf(info) {
         const { mode, destination, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } = info;
         const details = { mode, destination, credentials, cache, redirect, referrer, referrerPolicy, integrity,
-            keepalive, isReloadNavigation: info.isReload, isHistoryNavigation: info.isHistory };
+            keepalive, isReloadNavigation: info.isReload, isHistoryNavigation: info.isHistory, race: info.race };
         for (const name in details) if (details[name] === undefined) delete details[name];
         return details;
+    }
+    async function preloadOf({ preload }) {
+        if (preload === undefined) return undefined;
+        const response = await native.chunk('shared_response').take(preload);
+        if (response === null) throw new TypeError('the navigation preload failed');
+        return response;
     }
     // What HTTP does not say of a response: see handle_fetch.
     function tellOrigin(data) {
@@ -768,7 +774,7 @@ export default function (native) {
         removeEventListener(type, callback, options) { unlisten(listeners, type, callback, options); },
         dispatchEvent(event) { return dispatch(listeners, event, global); },
         // for core and core_fetch
-        construct, constructFetch, detailsOf, tellOrigin, finishEvent, constructMessage, unreadable, initEvent, tooLate, refuseHandled, abort, listen, callListener, reportToListeners, requestSource, pump,
+        construct, constructFetch, detailsOf, preloadOf, tellOrigin, finishEvent, constructMessage, unreadable, initEvent, tooLate, refuseHandled, abort, listen, callListener, reportToListeners, requestSource, pump,
         // for other chunks
         named, make, mapOf, fire, defineHandlers, CHANGED, sequenceOf, domError,
         // for the engine

@@ -30,7 +30,7 @@ export default function (native) {
         },
         get resultingClientId() { return infoOf(this[STATE]).resultingClientId ?? ''; },
         get replacesClientId() { return infoOf(this[STATE]).replacesClientId ?? ''; },
-        get preloadResponse() { return promised(this, (state) => state.preload ??= Promise.resolve(undefined)); },
+        get preloadResponse() { return promised(this, (state) => state.preload ??= more().preloadOf(infoOf(state))); },
         get handled() {
             return promised(this, (state) => (state.handled ??= Promise.withResolvers()).promise);
         },

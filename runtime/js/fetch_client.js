@@ -13,7 +13,7 @@ import { finishFunction } from "./parts/webidl.js";
 import { parseMimeType, serializeMimeType } from "./parts/mime_type.js";
 
 const { getHeader, makeResponse, NONE, BYTES, PULL } = native.chunk("fetch");
-const { Request, requestParts, webOrigin, parseUrl, baseUrl } = native.chunk("request");
+const { Request, raceOf, requestParts, webOrigin, parseUrl, baseUrl } = native.chunk("request");
 const { isSafelisted } = native.chunk("headers");
 const { utf8Encode, utf8Decode } = native;
 const { URL } = native.chunk("url"); /* a script may put another one in its place */
@@ -688,7 +688,9 @@ async function askController(request) {
 }
 
 async function run(job, request) {
-    const answer = await askController(request);
+    const race = raceOf(request);
+    const answer = race === undefined ? await askController(request)
+        : await native.chunk("shared_response").take(race);
     if (answer !== null) {
         job.end();
         return answer;

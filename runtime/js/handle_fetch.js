@@ -165,12 +165,20 @@ function responseOf(answer, source) {
     return makeResponse(0, "", [], type, shown, null, NONE);
 }
 
+/* What the event may have of the network's response. */
+function shareable(response) {
+    return response.ok && (response.type === "basic" || response.type === "cors") ? response : null;
+}
+
 /* A rule's race: the network wins with a response that is ok, the worker with any.  Who loses is abandoned: the transfer
- * ends, the event goes on. */
+ * ends, the event goes on.  While it does, what it fetches with its own request is the network's response. */
 async function race(request, more, forNetwork) {
+    const { offer, withdraw } = native.chunk("shared_response");
     const network = native.chunk("fetch_client").startNetwork(forNetwork());
     const forget = onAbort(request.signal, (reason) => network.abort(reason));
-    const event = ask(request, { ...more, isRacing: true }, forNetwork);
+    const shared = offer(network.response.then(shareable, () => null));
+    const event = ask(request, { ...more, isRacing: true, race: shared }, forNetwork);
+    event.catch(() => {}).then(() => withdraw(shared));
     const fromNetwork = network.response.then((response) => ({ response, isNetwork: true }));
     const good = fromNetwork.then((found) => internalOf(found.response).ok ? found : Promise.reject(found));
     const fromEvent = event.then((found) => found ?? fromNetwork);
@@ -319,15 +327,39 @@ export async function handleFetch(given) {
 
 /* ---- navigations */
 
+/* HF-PRE: the network is asked while the worker starts.  What the event has asked for when it answered it gets; what it
+ * asked for is known when the coordinator answers after that. */
+function preload(makeRequest) {
+    const { controller, registration } = environment;
+    if (!controller || !registration?.navigationPreload?.enabled) {
+        return { named: undefined, end() {} };
+    }
+    const { offer, withdraw } = native.chunk("shared_response");
+    const network = native.chunk("fetch_client").startNetwork(
+        makeRequest("service-worker-navigation-preload", registration.navigationPreload.headerValue));
+    const named = offer(network.response.catch(() => null));
+    return {
+        named,
+        async end() {
+            await host.ask("navigationPreload.get", [registration.id]).catch(() => {});
+            if (!withdraw(named)) {
+                network.abort();
+            }
+        },
+    };
+}
+
 /* The request of a navigation to this client's own URL, and its response as it came. */
 async function navigateOnce({ destination, referrer, isReload }) {
     const { url } = environment;
-    const make = () => createRequest("GET", url, ["accept", "text/html,application/xhtml+xml,*/*;q=0.8",
-        "upgrade-insecure-requests", "1"], null, null,
+    const make = (...more) => createRequest("GET", url, ["accept", "text/html,application/xhtml+xml,*/*;q=0.8",
+        "upgrade-insecure-requests", "1", ...more], null, null,
         { mode: "navigate", redirect: "manual", credentials: "include", destination, referrer,
             isReloadNavigation: isReload });
     const request = make();
-    const found = await ask(request, { clientId: "", resultingClientId: environment.clientId, referrer }, make);
+    const preloaded = preload(make);
+    const found = await ask(request, { clientId: "", resultingClientId: environment.clientId, referrer,
+        preload: preloaded.named }, make).finally(() => { preloaded.end(); });
     if (found === null) {
         return internalOf(await native.chunk("fetch_client").fromNetwork(make()));
     }

@@ -151,7 +151,7 @@ function requestDetails(init, from, fresh) {
             details.mode = "same-origin";
         }
         Object.assign(details, { isReloadNavigation: false, isHistoryNavigation: false,
-            referrer: "about:client", referrerPolicy: "" });
+            referrer: "about:client", referrerPolicy: "", race: undefined });
     }
     for (const key of Object.keys(DEFAULTS)) {
         if (init[key] !== undefined && !HOSTS_OWN.includes(key)) {
@@ -374,6 +374,11 @@ export const Request = mixIn(class Request extends Body {
         };
     }
 
+    /* What an event's request races with, in service workers: see shared_response. */
+    static raceOf(request) {
+        return request.#details.race;
+    }
+
     static fromHost(method, url, headers, body, kind, signal, details) {
         hostKind = kind;
         const request = new Request(fromHost, body);
@@ -403,6 +408,7 @@ export function redirect(given, url, status) {
 export const requestFromHost = take(Request, "fromHost");
 export const requestParts = take(Request, "partsOf");
 export const isRequest = take(Request, "isRequest");
+export const raceOf = take(Request, "raceOf");
 const findKin = shareKin(native, "requests", (value) => isRequest(value) ? requestParts(value) : undefined);
 
 /* A request of another realm becomes one of this; it is used then. */

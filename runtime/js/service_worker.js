@@ -85,9 +85,8 @@ export default function (native) {
         if (record.active === null) {
             throw domError("InvalidStateError", "the registration has no active worker");
         }
-        const wanted = { ...record.navigationPreload, ...change };
-        await host.ask("navigationPreload.set", [record.id, wanted]);
-        record.navigationPreload = wanted;
+        await host.ask("navigationPreload.set", [record.id, change]);
+        Object.assign(record.navigationPreload, change);
     }
 
     const NavigationPreloadManager = finish(class NavigationPreloadManager {
@@ -116,8 +115,12 @@ export default function (native) {
             return setPreload(record, { headerValue: text });
         }
 
+        /* As it is now; of a registration that is gone, as it was last known. */
         async getState() {
-            return { ...this.#record.navigationPreload };
+            const record = this.#record;
+            const { enabled, headerValue } = await host.ask("navigationPreload.get", [record.id])
+                .catch(() => record.navigationPreload);
+            return { enabled, headerValue };
         }
     }, "NavigationPreloadManager");
 
