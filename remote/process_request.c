@@ -38,13 +38,20 @@ static void end_part(void *user_data)
     release(request);
 }
 
-static struct muster__body_route route_of(struct process_request *request, uint8_t flags)
+/* While another part lasts. */
+static void count_part(struct process_request *request)
 {
     struct process_host *host = request->worker->host;
     pthread_mutex_lock(&host->lock);
     request->parts++;
     pthread_mutex_unlock(&host->lock);
     atomic_fetch_add(&request->references, 1);
+}
+
+/* Of a part that is counted already. */
+static struct muster__body_route route_of(struct process_request *request, uint8_t flags)
+{
+    struct process_host *host = request->worker->host;
     return (struct muster__body_route){.pool = host->processes->options.pool,
                                        .link = host->link,
                                        .worker = request->worker->id,
@@ -257,6 +264,10 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
     }
     atomic_init(&request->references, 3); /* the list's, the map's, this call's */
     request->parts = 1;
+    if (base->http.body_stream) { /* from the beginning: the answer may come before the body is on its way */
+        atomic_fetch_add(&request->references, 1);
+        request->parts++;
+    }
     request->worker = worker;
     request->request = base;
     request->control = control;
@@ -291,11 +302,13 @@ enum muster_status muster__process_request_send(struct process_worker *worker,
     bool ours = status == MUSTER_OK || !listed || delist(request);
     if (!ours) {
         status = MUSTER_OK; /* whoever ended it took it */
+        if (request->streams)
+            end_part(request);
     } else if (status != MUSTER_OK) {
         take_mail_back(request, base);
         muster__shared_memory_give_back(host->memory, request->word);
         atomic_store(&request->references, 1);
-    } else if (base->http.body_stream) {
+    } else if (request->streams) {
         send_body(request, base->http.body_stream);
     }
     if (is_mailing)
@@ -429,6 +442,7 @@ static struct muster_stream *open_answer(struct process_request *request)
     struct muster__body_pump *pump = NULL;
     struct process_host *host = request->worker->host;
     request->answer_streams = true;
+    count_part(request);
     const struct muster__body_route route = route_of(request, MUSTER__WIRE_FLAG_RESPONSE);
     if (muster__body_pump_in(&route, &stream, &pump) != MUSTER_OK) {
         end_part(request);
